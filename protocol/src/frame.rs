@@ -1,0 +1,132 @@
+//! A frame: one map in JSON or MessagePack, told by its first byte (SPEC "Frames").
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Code, Error, field::Field, json, msgpack};
+
+/// How a frame is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// UTF-8 JSON, the default.
+    #[default]
+    Json,
+    /// MessagePack, where bodies are binary or rates high.
+    MsgPack,
+}
+
+impl Encoding {
+    /// Tells the encoding of a frame by its first byte that is no blank.
+    ///
+    /// Errors: `bad_json` for a byte order mark, `bad_frame` for anything that begins no map.
+    pub fn of(frame: &[u8]) -> Result<Self, Error> {
+        match frame.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+            Some(b'{') => Ok(Self::Json),
+            Some(0xef) if frame.starts_with(b"\xef\xbb\xbf") => {
+                Err(Error::new(Code::BadJson, "a byte order mark before the map"))
+            }
+            Some(0x80..=0x8f | 0xde | 0xdf) if !frame[0].is_ascii() => Ok(Self::MsgPack),
+            _ => Err(Error::new(Code::BadFrame, "neither a JSON nor a MessagePack map")),
+        }
+    }
+
+    /// The word for it in configuration files: `json` or `msgpack`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::MsgPack => "msgpack",
+        }
+    }
+
+    pub(crate) fn parse<T: DeserializeOwned>(self, value: &[u8]) -> Result<T, String> {
+        match self {
+            Self::Json => serde_json::from_slice(value).map_err(|error| error.to_string()),
+            Self::MsgPack => rmp_serde::from_slice(value).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl std::str::FromStr for Encoding {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match word {
+            "json" => Ok(Self::Json),
+            "msgpack" => Ok(Self::MsgPack),
+            _ => Err(Error::new(Code::BadName, format!("encoding is json or msgpack, not {word:?}"))),
+        }
+    }
+}
+
+/// Cuts a frame into its fields. `free` names the field in which MessagePack ext types are allowed.
+pub(crate) fn fields<'a>(frame: &'a [u8], free: &str) -> Result<(Encoding, Vec<Field<'a>>), Error> {
+    let encoding = Encoding::of(frame)?;
+    let fields = match encoding {
+        Encoding::Json => json::fields(frame)?,
+        Encoding::MsgPack => msgpack::fields(frame, free)?,
+    };
+    Ok((encoding, fields))
+}
+
+/// A value that was received and not looked into: the arguments of a job or the result of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    encoding: Encoding,
+    bytes: Bytes,
+}
+
+impl Raw {
+    pub(crate) fn new(encoding: Encoding, bytes: Bytes) -> Self {
+        Self { encoding, bytes }
+    }
+
+    pub(crate) fn null(encoding: Encoding) -> Self {
+        let null: &[u8] = match encoding {
+            Encoding::Json => b"null",
+            Encoding::MsgPack => &[0xc0],
+        };
+        Self { encoding, bytes: Bytes::from_static(null) }
+    }
+
+    /// Writes any value.
+    ///
+    /// Errors: `bad_job` if the value cannot be written in this encoding.
+    pub fn encode(encoding: Encoding, value: &impl Serialize) -> Result<Self, Error> {
+        let mut out = Vec::with_capacity(128);
+        let written = match encoding {
+            Encoding::Json => serde_json::to_writer(&mut out, value).map_err(|error| error.to_string()),
+            Encoding::MsgPack => value
+                .serialize(&mut rmp_serde::Serializer::new(&mut out).with_struct_map())
+                .map_err(|error| error.to_string()),
+        };
+        written.map_err(|detail| Error::new(Code::BadJob, detail))?;
+        Ok(Self { encoding, bytes: out.into() })
+    }
+
+    /// The encoding of [`Raw::bytes`].
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The value as it stands on the wire.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The same value in another encoding; itself if it has that encoding already.
+    ///
+    /// Errors: `bad_job` if JSON cannot hold it (binary data, map keys that are no text).
+    pub fn to_encoding(&self, encoding: Encoding) -> Result<Self, Error> {
+        if self.encoding == encoding {
+            return Ok(self.clone());
+        }
+        Self::encode(encoding, &self.decode::<serde_json::Value>()?)
+    }
+
+    /// Reads the value as a type.
+    ///
+    /// Errors: `bad_job` if it has another shape; the detail says where.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.encoding.parse(&self.bytes).map_err(|detail| Error::new(Code::BadJob, detail))
+    }
+}

@@ -1,0 +1,258 @@
+//! Jobs: the envelope, decoding, and the one change recovery makes (SPEC "Jobs").
+
+use bytes::Bytes;
+
+use crate::{
+    Action, Code, Encoding, Error, JobId, Keys, Raw,
+    field::Field,
+    frame,
+    limits::{ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX},
+    writer::{MapWriter, put_integer, put_text},
+};
+
+/// Priority lane of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Served first.
+    High,
+    /// The lane every worker serves.
+    #[default]
+    Normal,
+    /// Served last, never starved.
+    Low,
+}
+
+impl Lane {
+    /// All lanes, the first served first.
+    pub const ALL: [Lane; 3] = [Lane::High, Lane::Normal, Lane::Low];
+
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl std::str::FromStr for Lane {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|lane| lane.as_str() == word)
+            .ok_or_else(|| Error::new(Code::BadName, format!("lane is high, normal or low, not {word:?}")))
+    }
+}
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Everything of a job but its arguments. Recovery reads only this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The handler the job is for.
+    pub action: Action,
+    /// Absent: no reply, no cancel.
+    pub id: Option<JobId>,
+    /// Full key of the mailbox somebody waits at; absent: fire and forget.
+    pub reply_to: Option<String>,
+    /// Milliseconds in Redis time after which nobody waits any more; 0: never.
+    pub deadline_ms: u64,
+    /// Which start this is, from 1.
+    pub attempt: u64,
+    /// How often the job may be started; absent: see [`Envelope::attempts_max`].
+    pub attempts: Option<u64>,
+    /// The lane it belongs to.
+    pub lane: Lane,
+    /// Milliseconds in Redis time when it was pushed.
+    pub queued_at_ms: Option<u64>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Id of the session the request belongs to.
+    pub session: Option<String>,
+}
+
+impl Envelope {
+    /// A fire-and-forget job for an action, everything else at its default.
+    pub fn new(action: Action) -> Self {
+        Self {
+            action,
+            id: None,
+            reply_to: None,
+            deadline_ms: 0,
+            attempt: 1,
+            attempts: None,
+            lane: Lane::Normal,
+            queued_at_ms: None,
+            traceparent: None,
+            session: None,
+        }
+    }
+
+    /// How often the job may be started: as it says, else 1 if somebody waits for it and 3 if nobody does.
+    pub fn attempts_max(&self) -> u64 {
+        let default = if self.reply_to.is_some() { ATTEMPTS_WAITED } else { ATTEMPTS_BACKGROUND };
+        self.attempts.unwrap_or(default)
+    }
+
+    /// Whether its deadline has passed at `now_ms` in Redis time.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.deadline_ms != 0 && self.deadline_ms < now_ms
+    }
+
+    /// Writes a job frame: this envelope around `args`, in the encoding of `args`.
+    pub fn encode(&self, args: &Raw) -> Bytes {
+        let mut out = Vec::with_capacity(320 + args.bytes().len());
+        let mut map = MapWriter::begin(&mut out, args.encoding());
+        map.text_if("id", self.id.as_ref().map(JobId::as_str));
+        map.text_if("reply_to", self.reply_to.as_deref());
+        map.text("action", self.action.as_str());
+        map.integer_if("attempt", (self.attempt != 1).then_some(self.attempt));
+        map.integer_if("attempts", self.attempts);
+        map.integer_if("deadline", (self.deadline_ms != 0).then_some(self.deadline_ms));
+        map.text_if("lane", (self.lane != Lane::Normal).then(|| self.lane.as_str()));
+        map.integer_if("queued_at", self.queued_at_ms);
+        map.text_if("traceparent", self.traceparent.as_deref());
+        map.text_if("session", self.session.as_deref());
+        map.raw("args", args);
+        map.end();
+        out.into()
+    }
+
+    fn set(&mut self, field: &Field<'_>, keys: &Keys) -> Result<(), Error> {
+        const BAD: Code = Code::BadJob;
+        let named = |error: Error| Error::new(BAD, error.detail().to_owned());
+        match field.name.as_ref() {
+            "id" => self.id = Some(JobId::new(field.text(BAD)?).map_err(named)?),
+            "reply_to" => self.reply_to = Some(mailbox_key(field.text(BAD)?, keys)?),
+            "deadline" => self.deadline_ms = field.integer(BAD)?,
+            "attempt" => self.attempt = positive(field)?,
+            "attempts" => self.attempts = Some(positive(field)?),
+            "lane" => self.lane = field.text(BAD)?.parse().map_err(named)?,
+            "queued_at" => self.queued_at_ms = Some(field.integer(BAD)?),
+            "traceparent" => self.traceparent = Some(field.text(BAD)?),
+            "session" => self.session = Some(field.text(BAD)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn positive(field: &Field<'_>) -> Result<u64, Error> {
+    match field.integer(Code::BadJob)? {
+        0 => Err(Error::new(Code::BadJob, format!("{} counts from 1", field.name))),
+        number => Ok(number),
+    }
+}
+
+/// A `reply_to` must be a mailbox of this cluster: a worker is nobody's deputy for other keys.
+fn mailbox_key(reply_to: String, keys: &Keys) -> Result<String, Error> {
+    match keys.mailbox_of(&reply_to) {
+        Some(_) => Ok(reply_to),
+        None => Err(Error::new(Code::BadJob, format!("reply_to {reply_to:?} is no mailbox"))),
+    }
+}
+
+/// A job as it was claimed: the envelope, the arguments, and the exact bytes for the ack.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Everything but the arguments.
+    pub envelope: Envelope,
+    args: Raw,
+    frame: Bytes,
+}
+
+impl Job {
+    /// Reads a job of the cluster `keys` stands for.
+    ///
+    /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep` or `bad_job`.
+    pub fn decode(frame: Bytes, keys: &Keys) -> Result<Self, Error> {
+        let (encoding, fields) = frame::fields(&frame, "args")?;
+        let last = |name: &str| fields.iter().rev().find(|field| field.name == name && !field.is_null());
+        let action = last("action").ok_or_else(|| Error::new(Code::BadJob, "action is required"))?;
+        let action = Action::new(action.text(Code::BadJob)?)
+            .map_err(|error| Error::new(Code::BadJob, error.detail().to_owned()))?;
+        let mut envelope = Envelope::new(action);
+        for name in ENVELOPE {
+            if let Some(field) = last(name) {
+                envelope.set(field, keys)?;
+            }
+        }
+        let args = match last("args") {
+            Some(field) => Raw::new(encoding, frame.slice(field.range_in(&frame))),
+            None => Raw::null(encoding),
+        };
+        Ok(Self { envelope, args, frame })
+    }
+
+    /// The bytes as they were claimed: what the ack removes.
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The arguments.
+    pub fn args(&self) -> &Raw {
+        &self.args
+    }
+
+    /// The encoding of the frame, and so of its reply.
+    pub fn encoding(&self) -> Encoding {
+        self.args.encoding()
+    }
+
+    /// The same frame with another `attempt`: only that value changes, every other byte stays. A frame without the
+    /// field gets it at the front.
+    pub fn with_attempt(&self, attempt: u64) -> Bytes {
+        let attempt = attempt.min(INTEGER_MAX);
+        let encoding = self.encoding();
+        let mut number = Vec::with_capacity(9);
+        put_integer(&mut number, encoding, attempt);
+        let fields = frame::fields(&self.frame, "args").map(|(_, fields)| fields).unwrap_or_default();
+        match fields.iter().rev().find(|field| field.name == "attempt") {
+            Some(field) => splice(&self.frame, field.range_in(&self.frame), &[], &number),
+            None => with_field_at_front(&self.frame, encoding, fields.len(), &number),
+        }
+    }
+}
+
+const ENVELOPE: [&str; 9] =
+    ["id", "reply_to", "deadline", "attempt", "attempts", "lane", "queued_at", "traceparent", "session"];
+
+fn splice(frame: &[u8], range: std::ops::Range<usize>, before: &[u8], value: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(frame.len() + before.len() + value.len());
+    out.extend_from_slice(&frame[..range.start]);
+    out.extend_from_slice(before);
+    out.extend_from_slice(value);
+    out.extend_from_slice(&frame[range.end..]);
+    out.into()
+}
+
+fn with_field_at_front(frame: &[u8], encoding: Encoding, fields: usize, number: &[u8]) -> Bytes {
+    let mut head = Vec::with_capacity(16);
+    match encoding {
+        Encoding::Json => {
+            let brace = frame.iter().position(|byte| *byte == b'{').unwrap_or(0);
+            put_text(&mut head, encoding, "attempt");
+            head.push(b':');
+            let value = [number, b","].concat();
+            splice(frame, brace + 1..brace + 1, &head, &value)
+        }
+        Encoding::MsgPack => {
+            let header = match frame[0] {
+                0xde => 3,
+                0xdf => 5,
+                _ => 1,
+            };
+            rmp::encode::write_map_len(&mut head, u32::try_from(fields + 1).unwrap_or(u32::MAX))
+                .expect("a Vec takes every byte");
+            put_text(&mut head, encoding, "attempt");
+            splice(frame, 0..header, &head, number)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Every key of the bus, a function each (SPEC "Keys"). Literal braces keep a queue in one Cluster slot.
+
+use crate::{Lane, Mailbox, Prefix, Queue, Topic, WorkerId};
+
+/// Makes the Redis keys and channels of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    prefix: Prefix,
+}
+
+impl Keys {
+    /// Keys below this prefix.
+    pub fn new(prefix: Prefix) -> Self {
+        Self { prefix }
+    }
+
+    /// The prefix.
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    fn of_queue(&self, queue: &Queue, rest: &str) -> String {
+        format!("{}:{{{queue}}}{rest}", self.prefix)
+    }
+
+    /// LIST: jobs waiting in a lane.
+    pub fn lane(&self, queue: &Queue, lane: Lane) -> String {
+        match lane {
+            Lane::Normal => self.of_queue(queue, ""),
+            Lane::High => self.of_queue(queue, ":high"),
+            Lane::Low => self.of_queue(queue, ":low"),
+        }
+    }
+
+    /// LIST: what a slot of a worker has claimed and not acked. `slot` is what follows the last dot.
+    pub fn run(&self, queue: &Queue, worker: &WorkerId, slot: usize) -> String {
+        self.run_entry(queue, &Self::entry(worker, slot))
+    }
+
+    /// LIST: the run list of an entry `<worker>.<slot>` of [`Keys::workers`].
+    pub fn run_entry(&self, queue: &Queue, entry: &str) -> String {
+        self.of_queue(queue, &format!(":run:{entry}"))
+    }
+
+    /// The member that names a worker's slot in [`Keys::workers`]: `<worker>.<slot>`.
+    pub fn entry(worker: &WorkerId, slot: usize) -> String {
+        format!("{worker}.{slot}")
+    }
+
+    /// The worker of an entry `<worker>.<slot>`; none if it has no such form.
+    pub fn worker_of(entry: &str) -> Option<WorkerId> {
+        let (worker, slot) = entry.rsplit_once('.')?;
+        slot.parse::<u32>().ok()?;
+        WorkerId::new(worker).ok()
+    }
+
+    /// SET of `<worker>.<slot>`: where to look for claimed jobs.
+    pub fn workers(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":workers")
+    }
+
+    /// STRING with an expiry: the worker lives while it exists.
+    pub fn lease(&self, queue: &Queue, worker: &WorkerId) -> String {
+        self.of_queue(queue, &format!(":lease:{worker}"))
+    }
+
+    /// ZSET: delayed and retried jobs by due time.
+    pub fn later(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":later")
+    }
+
+    /// ZSET: jobs given up, by time of death.
+    pub fn dead(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":dead")
+    }
+
+    /// Channel: `cancel <id>`, `drain`, `drain <worker>`.
+    pub fn control(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":control")
+    }
+
+    /// SET: every queue that was used.
+    pub fn queues(&self) -> String {
+        format!("{}:queues", self.prefix)
+    }
+
+    /// SET: every mailbox that was opened.
+    pub fn mailboxes(&self) -> String {
+        format!("{}:mailboxes", self.prefix)
+    }
+
+    /// STRING with an expiry: who sweeps what no set names, once an hour.
+    pub fn sweep(&self) -> String {
+        format!("{}:sweep", self.prefix)
+    }
+
+    /// LIST: replies for one process. The full key is what `reply_to` carries.
+    pub fn mailbox(&self, mailbox: &Mailbox) -> String {
+        format!("{}:mailbox:{{{mailbox}}}", self.prefix)
+    }
+
+    /// STRING with an expiry: the mailbox's owner lives.
+    pub fn about(&self, mailbox: &Mailbox) -> String {
+        format!("{}:about", self.mailbox(mailbox))
+    }
+
+    /// The mailbox a `reply_to` names, if it names one of this cluster.
+    pub fn mailbox_of(&self, reply_to: &str) -> Option<Mailbox> {
+        let rest = reply_to.strip_prefix(self.prefix.as_str())?.strip_prefix(":mailbox:{")?;
+        Mailbox::new(rest.strip_suffix('}')?).ok()
+    }
+
+    /// Channel on which a process hears its own liveness probe.
+    pub fn probe(&self, mailbox: &Mailbox) -> String {
+        format!("{}:probe:{{{mailbox}}}", self.prefix)
+    }
+
+    /// STREAM: kept events of a topic.
+    pub fn topic(&self, topic: &Topic) -> String {
+        format!("{}:topic:{{{topic}}}", self.prefix)
+    }
+
+    /// Whether browsers may subscribe to a channel of this name at all. Call it after percent-decoding and with the
+    /// topic prefix in place.
+    pub fn subscribable(&self, channel: &str) -> bool {
+        let own = channel.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.starts_with(':'));
+        !(own
+            || channel.starts_with("tempest:")
+            || channel.starts_with("__")
+            || channel.contains(":mailbox:"))
+    }
+}

@@ -1,0 +1,30 @@
+//! The Tempest wire: envelopes, names, keys, codecs, event rendering.
+//!
+//! Pure: no tokio, no Redis, no clock, no randomness. Everything here is a function from bytes to a value or to an
+//! [`Error`] with a [`Code`]; any byte string is safe to hand in. The normative text is `protocol/SPEC.md`, the
+//! cases every language must pass are `protocol/vectors/*.json`.
+
+mod backoff;
+mod code;
+mod event;
+mod field;
+mod frame;
+mod http;
+mod job;
+mod json;
+mod key;
+pub mod limits;
+mod msgpack;
+mod name;
+mod reply;
+mod writer;
+
+pub use backoff::{Backoff, RECONNECT, RETRY};
+pub use code::{Code, Error};
+pub use event::Event;
+pub use frame::{Encoding, Raw};
+pub use http::{Headers, HttpRequest};
+pub use job::{Envelope, Job, Lane};
+pub use key::Keys;
+pub use name::{Action, JobId, Mailbox, Prefix, Queue, Topic, WorkerId};
+pub use reply::{Content, Failure, Reply};
