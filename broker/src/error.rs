@@ -1,0 +1,82 @@
+//! What can go wrong on the bus, and what to do about it (SPEC "Errors of Redis").
+
+use redis::RedisError;
+use tempest_protocol::Code;
+
+/// What went wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A frame or a name is wrong.
+    #[error(transparent)]
+    Wire(#[from] tempest_protocol::Error),
+    /// No answer: the connection is down or broke while the answer was due. Whether Redis did it is unknown.
+    #[error("Redis is away: {0}")]
+    Away(String),
+    /// Redis answered with an error.
+    #[error("Redis refuses: {word} {detail}")]
+    Refused {
+        /// Its first word: `OOM`, `NOPERM`, …
+        word: String,
+        /// The rest.
+        detail: String,
+    },
+    /// The lane holds as much as it may; the job was not pushed, or was taken back.
+    #[error("queue {queue} is full")]
+    QueueFull {
+        /// The queue.
+        queue: String,
+    },
+    /// This Redis cannot serve, or cannot be reached at the start; one line that says what to do.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// What to do after an error (SPEC "Errors of Redis").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Connect anew, beat, look, go on.
+    Reconnect,
+    /// Wait 0.1 to 1 s and try again on the same connection.
+    BackOff,
+    /// Say it once and wait 5 s: somebody must change something.
+    Operator,
+    /// Trying again does not help.
+    Final,
+}
+
+impl Error {
+    /// The code word.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Wire(error) => error.code(),
+            Self::Away(_) | Self::Refused { .. } | Self::Setup(_) => Code::RedisAway,
+            Self::QueueFull { .. } => Code::QueueFull,
+        }
+    }
+
+    /// What to do about it.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Away(_) => Trouble::Reconnect,
+            Self::Refused { word, .. } => match word.as_str() {
+                "UNBLOCKED" | "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK"
+                | "TRYAGAIN" => Trouble::Reconnect,
+                "OOM" | "MISCONF" | "BUSY" => Trouble::BackOff,
+                "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" => Trouble::Operator,
+                _ => Trouble::Final,
+            },
+            Self::Wire(_) | Self::QueueFull { .. } | Self::Setup(_) => Trouble::Final,
+        }
+    }
+}
+
+impl From<RedisError> for Error {
+    fn from(error: RedisError) -> Self {
+        match error.code() {
+            Some(word) if !error.is_io_error() => {
+                Self::Refused { word: word.to_owned(), detail: error.detail().unwrap_or_default().to_owned() }
+            }
+            _ => Self::Away(error.to_string()),
+        }
+    }
+}

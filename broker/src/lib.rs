@@ -1,0 +1,97 @@
+//! The only crate that speaks Redis: push, claim, ack, reply, publish, subscribe, leases, recovery.
+//!
+//! It is not responsible for HTTP, handlers, or processes. Every operation is one or two writes that a person could
+//! type into `redis-cli`; `protocol/SPEC.md` says which. Connections come back by themselves for ever, and what was
+//! in flight when one broke is reported as [`Error::Away`], never repeated silently.
+
+mod clock;
+mod error;
+mod link;
+mod settings;
+
+use std::sync::Arc;
+
+use tempest_protocol::Keys;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use error::{Error, Trouble};
+pub use settings::Settings;
+
+use clock::Clock;
+use link::Link;
+
+/// A process's view of the bus. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    keys: Keys,
+    link: Link,
+    clock: Arc<Clock>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Broker {
+    /// Connects once and checks that this Redis can serve: version 7 or newer, `noeviction`. Later losses of the
+    /// connection are mended in the background for ever.
+    ///
+    /// Errors: [`Error::Setup`] with one line that says what to do.
+    pub async fn connect(settings: Settings) -> Result<Self, Error> {
+        let keys = Keys::new(settings.prefix.clone());
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let clock = Arc::new(Clock::default());
+        let link = Link::connect(&settings, clock.clone(), &tasks, &closing).await?;
+        Ok(Self { inner: Arc::new(Inner { settings, keys, link, clock, tasks, closing }) })
+    }
+
+    /// The keys of this cluster.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// How this broker was set up.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Milliseconds in Redis time.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// Whether the command connection is up, and since when.
+    pub fn up_since(&self) -> Option<std::time::Instant> {
+        self.link().current().map(|up| up.since)
+    }
+
+    /// Waits until the command connection is up. Cancel-safe.
+    pub async fn up(&self) {
+        self.link().up().await;
+    }
+
+    /// Ends all background tasks of this process's broker and waits for them. What they hold in Redis expires by
+    /// itself; close inboxes and leases first for a clean leave.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+
+    /// Runs a task until it ends or the broker is closed.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.inner.closing.clone();
+        self.inner.tasks.spawn(async move { closing.run_until_cancelled(task).await });
+    }
+}

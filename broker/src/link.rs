@@ -1,0 +1,234 @@
+//! The command connection: one multiplexed connection a process, mended for ever. Nothing blocks on it.
+//!
+//! A command that was under way when it broke is an [`Error::Away`]; it is never sent again here, because only its
+//! sender knows whether it may run twice.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+use tempest_protocol::{RECONNECT, limits};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{Error, Settings, Trouble, clock};
+
+/// How long a connection may take to come up.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// A connection that is up.
+#[derive(Clone)]
+pub(crate) struct Up {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) since: Instant,
+    generation: u64,
+}
+
+pub(crate) struct Link {
+    client: Client,
+    state: Arc<watch::Sender<Option<Up>>>,
+}
+
+impl Link {
+    /// Connects once, checks the server, and keeps the connection from then on.
+    pub(crate) async fn connect(
+        settings: &Settings,
+        clock: Arc<clock::Clock>,
+        tasks: &TaskTracker,
+        closing: &CancellationToken,
+    ) -> Result<Self, Error> {
+        let client = open(settings)?;
+        let mut connection =
+            dedicated(&client, limits::COMMAND_ANSWER).await.map_err(|error| no_redis(settings, &error))?;
+        check_server(&mut connection).await?;
+        learn_time(&mut connection, &clock).await.map_err(|error| no_redis(settings, &error))?;
+        let up = Up { connection, since: Instant::now(), generation: 0 };
+        let state = Arc::new(watch::Sender::new(Some(up)));
+        let keep = keep(client.clone(), state.clone(), clock);
+        let closing = closing.clone();
+        tasks.spawn(async move { closing.run_until_cancelled(keep).await });
+        Ok(Self { client, state })
+    }
+
+    pub(crate) fn current(&self) -> Option<Up> {
+        self.state.borrow().clone()
+    }
+
+    /// Waits for the connection to be up.
+    pub(crate) async fn up(&self) -> Up {
+        let mut watch = self.state.subscribe();
+        loop {
+            if let Some(up) = watch.borrow_and_update().clone() {
+                return up;
+            }
+            if watch.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// One command. [`Error::Away`] at once while the connection is down.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+        let mut up = self.current().ok_or_else(down)?;
+        let answer = command.query_async(&mut up.connection).await.map_err(Error::from);
+        self.judge(&up, answer)
+    }
+
+    /// Several commands in one write, each with an answer of its own.
+    pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Result<Value, Error>>, Error> {
+        let mut up = self.current().ok_or_else(down)?;
+        let count = commands.len();
+        let answer = up.connection.req_packed_commands(commands, 0, count).await.map_err(Error::from);
+        let answers = self.judge(&up, answer)?;
+        answers
+            .into_iter()
+            .map(|answer| Ok(self.judge(&up, answer.extract_error().map_err(Error::from))))
+            .collect()
+    }
+
+    /// `MULTI … EXEC` in one write.
+    pub(crate) async fn transact<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
+        let mut up = self.current().ok_or_else(down)?;
+        let answer = commands.clone().atomic().query_async(&mut up.connection).await.map_err(Error::from);
+        self.judge(&up, answer)
+    }
+
+    /// A connection of one's own, for what blocks. `answer` is the client-side limit: past it the connection must be
+    /// dropped, never used again.
+    pub(crate) async fn dedicated(&self, answer: Duration) -> Result<MultiplexedConnection, Error> {
+        dedicated(&self.client, answer).await
+    }
+
+    /// A connection for subscriptions.
+    pub(crate) async fn pubsub(&self) -> Result<redis::aio::PubSub, Error> {
+        let pubsub = tokio::time::timeout(CONNECT, self.client.get_async_pubsub()).await;
+        pubsub.map_err(|_| Error::Away("connecting took too long".into()))?.map_err(Error::from)
+    }
+
+    /// Marks the connection as broken if the answer says so.
+    fn judge<T>(&self, up: &Up, answer: Result<T, Error>) -> Result<T, Error> {
+        if answer.as_ref().is_err_and(|error| error.trouble() == Trouble::Reconnect) {
+            self.state.send_if_modified(|state| {
+                let mine = state.as_ref().is_some_and(|current| current.generation == up.generation);
+                if mine {
+                    *state = None;
+                }
+                mine
+            });
+        }
+        answer
+    }
+}
+
+fn down() -> Error {
+    Error::Away("the connection is down".into())
+}
+
+fn open(settings: &Settings) -> Result<Client, Error> {
+    let wrong = |error: redis::RedisError| {
+        Error::Setup(format!(
+            "the Redis URL {:?} is not understood ({error}); it looks like redis://127.0.0.1:6379",
+            settings.shown_url()
+        ))
+    };
+    let info = settings.url.as_str().into_connection_info().map_err(wrong)?;
+    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+    Client::open(info.set_tcp_settings(tcp)).map_err(wrong)
+}
+
+fn no_redis(settings: &Settings, error: &Error) -> Error {
+    Error::Setup(match error {
+        Error::Refused { word, detail } => {
+            format!("Redis at {} refuses: {word} {detail}; check user and password", settings.shown_url())
+        }
+        _ => format!(
+            "cannot reach Redis at {} ({error}); start one (redis-server) or name another with --redis-url or TEMPEST_REDIS_URL",
+            settings.shown_url()
+        ),
+    })
+}
+
+async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(answer))
+        .set_pipeline_buffer_size(4_096)
+        .set_write_backpressure_boundary(256 << 10);
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+/// Refuses a Redis on which nothing would be safe.
+async fn check_server(connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    let info: redis::InfoDict = match redis::cmd("INFO").query_async(connection).await {
+        Ok(info) => info,
+        Err(error) => {
+            warn!(%error, "cannot ask Redis for its version and eviction policy; going on unchecked");
+            return Ok(());
+        }
+    };
+    let version: String = info.get("redis_version").unwrap_or_default();
+    if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7) {
+        return Err(Error::Setup(format!(
+            "this is Redis {version}; Tempest needs Redis 7.0 or newer, or Valkey"
+        )));
+    }
+    let policy: String = info.get("maxmemory_policy").unwrap_or_else(|| "noeviction".into());
+    if policy != "noeviction" {
+        return Err(Error::Setup(format!(
+            "Redis evicts keys (maxmemory-policy {policy}), which loses jobs silently; set it: redis-cli config set maxmemory-policy noeviction"
+        )));
+    }
+    Ok(())
+}
+
+async fn learn_time(connection: &mut MultiplexedConnection, clock: &clock::Clock) -> Result<(), Error> {
+    let asked = Instant::now();
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    clock.learn(asked, seconds, micros);
+    Ok(())
+}
+
+/// Connects whenever the connection is gone; learns the time on each connection and each minute.
+async fn keep(client: Client, state: Arc<watch::Sender<Option<Up>>>, clock: Arc<clock::Clock>) {
+    let mut watch = state.subscribe();
+    let mut generation = 0;
+    loop {
+        let gone = tokio::time::timeout(clock::LEARN_EVERY, watch.wait_for(Option::is_none)).await.is_ok();
+        let current = state.borrow().clone();
+        if gone {
+            warn!("the connection to Redis is gone; connecting again");
+            generation += 1;
+            let up = reconnect(&client, &clock, generation).await;
+            info!("connected to Redis again");
+            state.send_replace(Some(up));
+        } else if let Some(mut up) = current
+            && let Err(error) = learn_time(&mut up.connection, &clock).await
+        {
+            warn!(%error, "cannot ask Redis for the time");
+        }
+    }
+}
+
+async fn reconnect(client: &Client, clock: &clock::Clock, generation: u64) -> Up {
+    for failures in 1.. {
+        tokio::time::sleep(RECONNECT.bound(failures).mul_f64(fastrand::f64())).await;
+        if let Ok(mut connection) = dedicated(client, limits::COMMAND_ANSWER).await
+            && ready(&mut connection).await
+            && learn_time(&mut connection, clock).await.is_ok()
+        {
+            return Up { connection, since: Instant::now(), generation };
+        }
+    }
+    unreachable!("the loop ends only with a connection")
+}
+
+/// Whether Redis takes writes again: `PING` is refused with `LOADING` while it reads its data.
+async fn ready(connection: &mut MultiplexedConnection) -> bool {
+    redis::cmd("PING").query_async::<String>(connection).await.is_ok()
+}
