@@ -9,7 +9,10 @@ pub enum Error {
     /// A frame or a name is wrong.
     #[error(transparent)]
     Wire(#[from] tempest_protocol::Error),
-    /// No answer: the connection is down or broke while the answer was due. Whether Redis did it is unknown.
+    /// The connection is down; nothing was sent.
+    #[error("Redis is away")]
+    Down,
+    /// No answer: the connection while the answer was due. Whether Redis did it is unknown.
     #[error("Redis is away: {0}")]
     Away(String),
     /// Redis answered with an error.
@@ -49,7 +52,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Wire(error) => error.code(),
-            Self::Away(_) | Self::Refused { .. } | Self::Setup(_) => Code::RedisAway,
+            Self::Down | Self::Away(_) | Self::Refused { .. } | Self::Setup(_) => Code::RedisAway,
             Self::QueueFull { .. } => Code::QueueFull,
         }
     }
@@ -57,7 +60,7 @@ impl Error {
     /// What to do about it.
     pub fn trouble(&self) -> Trouble {
         match self {
-            Self::Away(_) => Trouble::Reconnect,
+            Self::Down | Self::Away(_) => Trouble::Reconnect,
             Self::Refused { word, .. } => match word.as_str() {
                 "UNBLOCKED" | "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK"
                 | "TRYAGAIN" => Trouble::Reconnect,

@@ -7,7 +7,10 @@
 mod clock;
 mod error;
 mod link;
+mod mailbox;
+mod queue;
 mod settings;
+mod topic;
 
 use std::sync::Arc;
 
@@ -15,7 +18,10 @@ use tempest_protocol::Keys;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::{Error, Trouble};
+pub use mailbox::{Inbox, Waiter};
+pub use queue::Caps;
 pub use settings::Settings;
+pub use topic::{Live, Subscription, Topics};
 
 use clock::Clock;
 use link::Link;

@@ -73,16 +73,16 @@ impl Link {
         }
     }
 
-    /// One command. [`Error::Away`] at once while the connection is down.
+    /// One command. [`Error::Down`] at once while the connection is down.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let mut up = self.current().ok_or_else(down)?;
+        let mut up = self.current().ok_or(Error::Down)?;
         let answer = command.query_async(&mut up.connection).await.map_err(Error::from);
         self.judge(&up, answer)
     }
 
     /// Several commands in one write, each with an answer of its own.
     pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Result<Value, Error>>, Error> {
-        let mut up = self.current().ok_or_else(down)?;
+        let mut up = self.current().ok_or(Error::Down)?;
         let count = commands.len();
         let answer = up.connection.req_packed_commands(commands, 0, count).await.map_err(Error::from);
         let answers = self.judge(&up, answer)?;
@@ -94,7 +94,7 @@ impl Link {
 
     /// `MULTI … EXEC` in one write.
     pub(crate) async fn transact<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
-        let mut up = self.current().ok_or_else(down)?;
+        let mut up = self.current().ok_or(Error::Down)?;
         let answer = commands.clone().atomic().query_async(&mut up.connection).await.map_err(Error::from);
         self.judge(&up, answer)
     }
@@ -124,10 +124,6 @@ impl Link {
         }
         answer
     }
-}
-
-fn down() -> Error {
-    Error::Away("the connection is down".into())
 }
 
 fn open(settings: &Settings) -> Result<Client, Error> {

@@ -1,0 +1,351 @@
+//! Where one process receives replies (SPEC "Mailboxes").
+//!
+//! The reader peeks before it removes: a reply leaves Redis only after it has been handed on, so a connection cut at
+//! any byte loses none (it may be seen twice, and the second one finds nobody waiting).
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use redis::{aio::MultiplexedConnection, cmd, pipe};
+use tempest_protocol::{Code, Content, JobId, Mailbox, RECONNECT, Reply, limits};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{Broker, Error, Topics, Trouble, clock::millis};
+
+/// Replies in one look.
+const LOOK: isize = 128;
+/// Replies in one look after one that was larger than [`LOOK_BYTES`].
+const LOOK_LARGE: isize = 16;
+const LOOK_BYTES: usize = 1 << 20;
+
+/// A mailbox that is open: read, and known to live.
+pub struct Inbox {
+    shared: Arc<Shared>,
+    reading: CancellationToken,
+    broker: Broker,
+}
+
+struct Shared {
+    mailbox: Mailbox,
+    key: String,
+    about: String,
+    waiting: Mutex<HashMap<JobId, Arc<Slot>>>,
+}
+
+/// What was received for one waiter.
+#[derive(Default)]
+struct Slot {
+    state: Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    received: VecDeque<Result<Reply, tempest_protocol::Error>>,
+    waker: Option<Waker>,
+}
+
+impl Broker {
+    /// Opens a new mailbox, named by `label` and a random part; its first beat is answered before this returns.
+    ///
+    /// Errors: those of the first beat, or `bad_name` if the label is no name.
+    pub async fn open_inbox(&self, label: &str) -> Result<Inbox, Error> {
+        let mailbox = Mailbox::new(format!("{label}-{:016x}", fastrand::u64(..)))?;
+        let shared = Arc::new(Shared {
+            key: self.keys().mailbox(&mailbox),
+            about: self.keys().about(&mailbox),
+            mailbox,
+            waiting: Mutex::default(),
+        });
+        shared.beat(self).await?;
+        let reading = CancellationToken::new();
+        for task in [Task::Beat, Task::Read] {
+            let (shared, broker, reading) = (shared.clone(), self.clone(), reading.clone());
+            self.spawn(async move {
+                let work = async {
+                    match task {
+                        Task::Beat => shared.beats(&broker).await,
+                        Task::Read => shared.reads(&broker).await,
+                    }
+                };
+                reading.run_until_cancelled(work).await;
+            });
+        }
+        Ok(Inbox { shared, reading, broker: self.clone() })
+    }
+}
+
+enum Task {
+    Beat,
+    Read,
+}
+
+impl Inbox {
+    /// The full key: what jobs carry as `reply_to`.
+    pub fn key(&self) -> &str {
+        &self.shared.key
+    }
+
+    /// The mailbox's name.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.shared.mailbox
+    }
+
+    /// Also takes final replies that people `PUBLISH` to the channel of the mailbox's name.
+    pub fn listen(&self, topics: &Topics) {
+        let shared = Arc::downgrade(&self.shared);
+        topics.listen(self.shared.key.clone(), move |frame| {
+            if let Some(shared) = shared.upgrade() {
+                shared.hand_on(&frame);
+            }
+        });
+    }
+
+    /// Begins to wait for the replies to a job. Call it before the push.
+    pub fn expect(&self, id: &JobId) -> Waiter {
+        let slot = Arc::new(Slot::default());
+        self.shared.waiting().insert(id.clone(), slot.clone());
+        Waiter { shared: self.shared.clone(), slot, id: id.clone(), gathered: Gathered::default() }
+    }
+
+    /// How many jobs are waited for.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting().len()
+    }
+
+    /// Stops reading and removes the mailbox.
+    pub async fn close(self) -> Result<(), Error> {
+        self.reading.cancel();
+        let mut commands = pipe();
+        commands.cmd("UNLINK").arg(&self.shared.key);
+        commands.cmd("UNLINK").arg(&self.shared.about);
+        commands.cmd("SREM").arg(self.broker.keys().mailboxes()).arg(self.shared.mailbox.as_str());
+        self.broker.link().ask_all(&commands).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.reading.cancel();
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Slot>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that the owner of this mailbox lives.
+    async fn beat(&self, broker: &Broker) -> Result<(), Error> {
+        let mut commands = pipe();
+        commands.cmd("SADD").arg(broker.keys().mailboxes()).arg(self.mailbox.as_str());
+        commands.cmd("SET").arg(&self.about).arg("{}").arg("PX").arg(millis(limits::ABOUT));
+        broker.link().ask_all(&commands).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    async fn beats(&self, broker: &Broker) {
+        loop {
+            tokio::time::sleep(limits::BEAT).await;
+            broker.up().await;
+            if let Err(error) = self.beat(broker).await {
+                debug!(%error, "a beat of the mailbox failed");
+            }
+        }
+    }
+
+    async fn reads(&self, broker: &Broker) {
+        let mut failures = 0;
+        loop {
+            let error = match broker.link().dedicated(limits::BLOCK_ANSWER).await {
+                Ok(connection) => {
+                    failures = 0;
+                    self.read_on(connection).await
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            let pause = match error.trouble() {
+                Trouble::Reconnect => RECONNECT.bound(failures).mul_f64(fastrand::f64()),
+                Trouble::BackOff | Trouble::Final => Duration::from_millis(fastrand::u64(100..1_000)),
+                Trouble::Operator => Duration::from_secs(5),
+            };
+            if failures == 1 {
+                warn!(%error, mailbox = %self.key, "the mailbox cannot be read; connecting again");
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Reads on one connection until it fails. A connection that failed is never used again, and its last `LTRIM`
+    /// is never repeated.
+    async fn read_on(&self, mut connection: MultiplexedConnection) -> Error {
+        loop {
+            match self.read_burst(&mut connection).await {
+                Ok(()) => {}
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    /// Waits for a reply, then looks until nothing is left.
+    async fn read_burst(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+        let block = limits::BLOCK.as_secs();
+        let mut wait = cmd("BLMOVE");
+        wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(block);
+        let Some(first) = wait.query_async::<Option<Vec<u8>>>(connection).await? else { return Ok(()) };
+        let mut seen = 1;
+        let mut bytes = self.hand_on(&first.into());
+        while seen > 0 {
+            let look = if bytes > LOOK_BYTES { LOOK_LARGE } else { LOOK };
+            let mut commands = pipe();
+            commands.cmd("LTRIM").arg(&self.key).arg(seen).arg(-1).ignore();
+            commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
+            let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;
+            seen = replies.len();
+            bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into())).sum();
+        }
+        Ok(())
+    }
+
+    /// Gives a reply to whoever waits for it. Gives its size in bytes.
+    fn hand_on(&self, frame: &Bytes) -> usize {
+        let received = match frame.len() {
+            0..=limits::REPLY_BYTES_MAX => Reply::decode(frame),
+            size => Err(tempest_protocol::Error::new(Code::TooLarge, format!("a reply of {size} bytes"))),
+        };
+        let id = match &received {
+            Ok(reply) => Some(reply.id.clone()),
+            Err(_) => Reply::id_of(frame),
+        };
+        let slot = id.as_ref().and_then(|id| self.waiting().get(id).cloned());
+        match (slot, &received) {
+            (Some(slot), _) => slot.put(received),
+            (None, Ok(reply)) => debug!(id = %reply.id, "a reply nobody waits for"),
+            (None, Err(error)) => warn!(%error, "a reply that cannot be read"),
+        }
+        frame.len()
+    }
+}
+
+impl Slot {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, received: Result<Reply, tempest_protocol::Error>) {
+        let mut state = self.state();
+        state.received.push_back(received);
+        if let Some(waker) = state.waker.take() {
+            drop(state);
+            waker.wake();
+        }
+    }
+}
+
+/// Waits for the replies to one job. Dropping it stops the wait; replies that come later are dropped.
+pub struct Waiter {
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    id: JobId,
+    gathered: Gathered,
+}
+
+impl Waiter {
+    /// The whole reply: partial ones are gathered, in order, until the final one. Cancel-safe.
+    ///
+    /// Errors: a reply that cannot be read, or that is larger than [`limits::REPLY_BYTES_MAX`] in all.
+    pub async fn reply(&mut self) -> Result<Reply, tempest_protocol::Error> {
+        loop {
+            let received = self.receive().await?;
+            if let Some(whole) = self.gathered.take(received)? {
+                return Ok(whole);
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Reply, tempest_protocol::Error> {
+        std::future::poll_fn(|context| {
+            let mut state = self.slot.state();
+            match state.received.pop_front() {
+                Some(received) => Poll::Ready(received),
+                None => {
+                    state.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.shared.waiting().remove(&self.id);
+    }
+}
+
+/// Parts of one attempt, until all of them are there. Parts may come twice and out of order.
+#[derive(Default)]
+struct Gathered {
+    attempt: Option<u64>,
+    parts: BTreeMap<u64, Reply>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn take(&mut self, reply: Reply) -> Result<Option<Reply>, tempest_protocol::Error> {
+        let single = !reply.more && reply.seq.unwrap_or(0) == 0;
+        if single {
+            return Ok(Some(reply));
+        }
+        if reply.attempt > self.attempt {
+            *self = Self { attempt: reply.attempt, ..Self::default() };
+        }
+        let Some(seq) = reply.seq.filter(|_| reply.attempt == self.attempt) else { return Ok(None) };
+        self.bytes += 256 + body_of(&reply).map_or(0, Bytes::len);
+        if self.bytes > limits::REPLY_BYTES_MAX {
+            return Err(tempest_protocol::Error::new(
+                Code::TooLarge,
+                "the parts of a reply are too large in all",
+            ));
+        }
+        self.parts.insert(seq, reply);
+        let last = self.parts.last_key_value().filter(|(_, part)| !part.more).map(|(seq, _)| *seq);
+        let complete =
+            last.is_some_and(|last| u64::try_from(self.parts.len()).is_ok_and(|count| count == last + 1));
+        if complete { self.join().map(Some) } else { Ok(None) }
+    }
+
+    fn join(&mut self) -> Result<Reply, tempest_protocol::Error> {
+        let mut parts = std::mem::take(&mut self.parts).into_values();
+        let bad = || tempest_protocol::Error::new(Code::BadReply, "the first part has no status");
+        let mut first = parts.next().ok_or_else(bad)?;
+        let Content::Http { body, .. } = &mut first.content else { return Err(bad()) };
+        let mut whole = body.to_vec();
+        for part in parts {
+            match &part.content {
+                Content::Error(_) => return Ok(part),
+                content => whole.extend_from_slice(content_body(content).map_or(&[], |body| body)),
+            }
+        }
+        *body = whole.into();
+        (first.more, first.seq) = (false, None);
+        Ok(first)
+    }
+}
+
+fn body_of(reply: &Reply) -> Option<&Bytes> {
+    content_body(&reply.content)
+}
+
+fn content_body(content: &Content) -> Option<&Bytes> {
+    match content {
+        Content::Http { body, .. } | Content::Part(body) => Some(body),
+        Content::Result(_) | Content::Error(_) => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a caller does with a queue: push, take back, cancel (SPEC "Push", "Cancel").
+
+use bytes::Bytes;
+use redis::{cmd, pipe};
+use tempest_protocol::{JobId, Lane, Queue, Topic, limits};
+
+use crate::{Broker, Error};
+
+/// What a lane may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Jobs waiting.
+    pub jobs: u64,
+    /// Bytes waiting, as last seen.
+    pub bytes: u64,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { jobs: limits::LANE_JOBS_MAX, bytes: limits::LANE_BYTES_MAX }
+    }
+}
+
+impl Broker {
+    /// Puts a job frame at the end of its lane. Gives the depth of the lane, this job included.
+    ///
+    /// Errors: [`Error::QueueFull`] if the lane held as much as it may; [`Error::Down`]: nothing was sent;
+    /// [`Error::Away`]: it may have been pushed. Not cancel-safe: a dropped push may have happened.
+    pub async fn push(&self, queue: &Queue, lane: Lane, frame: &Bytes, caps: &Caps) -> Result<u64, Error> {
+        let key = self.keys().lane(queue, lane);
+        let depth: u64 = self.link().ask(cmd("RPUSH").arg(key).arg(frame.as_ref())).await?;
+        if depth > caps.jobs && self.take_back(queue, lane, frame).await? {
+            return Err(Error::QueueFull { queue: queue.to_string() });
+        }
+        Ok(depth)
+    }
+
+    /// Removes a job that no worker has claimed yet. False: it was claimed, so somebody works on it.
+    pub async fn take_back(&self, queue: &Queue, lane: Lane, frame: &Bytes) -> Result<bool, Error> {
+        let key = self.keys().lane(queue, lane);
+        let removed: u64 = self.link().ask(cmd("LREM").arg(key).arg(-1).arg(frame.as_ref())).await?;
+        Ok(removed > 0)
+    }
+
+    /// Cancels a job nobody waits for any more: out of a short lane, or by telling whoever runs it.
+    /// `depth` is the depth of the lane as last seen. Gives whether it was still waiting.
+    pub async fn cancel(
+        &self,
+        queue: &Queue,
+        lane: Lane,
+        frame: &Bytes,
+        id: &JobId,
+        depth: u64,
+    ) -> Result<bool, Error> {
+        if depth < limits::CANCEL_DEPTH_MAX && self.take_back(queue, lane, frame).await? {
+            return Ok(true);
+        }
+        self.control(queue, &format!("cancel {id}")).await?;
+        Ok(false)
+    }
+
+    /// Says a line on the control channel of a queue. Gives how many heard it.
+    pub async fn control(&self, queue: &Queue, line: &str) -> Result<u64, Error> {
+        self.link().ask(cmd("PUBLISH").arg(self.keys().control(queue)).arg(line)).await
+    }
+
+    /// Makes queues known to whoever recovers and inspects.
+    pub async fn announce(&self, queues: &[Queue]) -> Result<(), Error> {
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = queues.iter().map(Queue::as_str).collect();
+        self.link().ask::<u64>(cmd("SADD").arg(self.keys().queues()).arg(names)).await.map(drop)
+    }
+
+    /// Publishes a live event. Gives how many connections heard it (fronts, not browsers).
+    pub async fn publish(&self, topic: &Topic, payload: &[u8]) -> Result<u64, Error> {
+        self.link().ask(cmd("PUBLISH").arg(self.channel(topic)).arg(payload)).await
+    }
+
+    /// The channel of a topic.
+    pub(crate) fn channel(&self, topic: &Topic) -> String {
+        format!("{}{topic}", self.settings().topic_prefix)
+    }
+
+    /// Sends a reply to the mailbox a job names. Fronts and callers only read; this is for recovery and tests.
+    pub async fn reply(&self, reply_to: &str, frame: &Bytes) -> Result<(), Error> {
+        let mut commands = pipe();
+        commands.cmd("RPUSH").arg(reply_to).arg(frame.as_ref());
+        self.link().ask_all(&commands).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+}
