@@ -47,7 +47,7 @@ have_npm() { command -v npm >/dev/null; }
 
 # A compiler driver alone is not enough: without the C library's development files rustc cannot link.
 have_linker() {
-  command -v cc >/dev/null && echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null
+  command -v cc >/dev/null && cc -x c -o /dev/null - 2>/dev/null <<<'int main(void) { return 0; }'
 }
 
 # cargo and git both trust the system's certificates; a slim image has none.
