@@ -1,6 +1,6 @@
 //! One field of an envelope, still in its encoding, and the strict readers of its value.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -44,6 +44,14 @@ impl Field<'_> {
         self.parse::<Integer>(code).map(|integer| integer.0)
     }
 
+    /// An integer of 1 to 2^53 - 1; `code` if it is anything else.
+    pub(crate) fn positive(&self, code: Code) -> Result<u64, Error> {
+        match self.integer(code)? {
+            0 => Err(Error::new(code, format!("{} counts from 1", self.name))),
+            number => Ok(number),
+        }
+    }
+
     /// `true` or `false`; `code` if it is anything else.
     pub(crate) fn boolean(&self, code: Code) -> Result<bool, Error> {
         self.parse(code)
@@ -53,9 +61,9 @@ impl Field<'_> {
     pub(crate) fn body(&self) -> Result<Bytes, Error> {
         match self.encoding {
             Encoding::Json => self.parse::<String>(Code::BadBody).map(Bytes::from),
-            Encoding::MsgPack => {
-                self.parse::<serde_bytes::ByteBuf>(Code::BadBody).map(|body| body.into_vec().into())
-            }
+            Encoding::MsgPack => rmp_serde::from_slice::<&serde_bytes::Bytes>(self.value)
+                .map(|body| Bytes::copy_from_slice(body))
+                .map_err(|error| Error::new(Code::BadBody, format!("{}: {error}", self.name))),
         }
     }
 
@@ -150,9 +158,15 @@ impl<'de> Visitor<'de> for HeaderMapVisitor {
     /// Last duplicate wins, as everywhere: a repeated field is a list.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
         let mut fields: Vec<(String, OneOrMany)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         while let Some((name, value)) = map.next_entry::<String, OneOrMany>()? {
-            fields.retain(|(known, _)| *known != name);
-            fields.push((name, value));
+            match places.get(&name) {
+                Some(&place) => fields[place].1 = value,
+                None => {
+                    places.insert(name.clone(), fields.len());
+                    fields.push((name, value));
+                }
+            }
         }
         Ok(HeaderMap(fields))
     }

@@ -58,14 +58,42 @@ impl std::str::FromStr for Encoding {
     }
 }
 
-/// Cuts a frame into its fields. `free` names the field in which MessagePack ext types are allowed.
-pub(crate) fn fields<'a>(frame: &'a [u8], free: &str) -> Result<(Encoding, Vec<Field<'a>>), Error> {
+/// Where MessagePack ext types are allowed.
+#[derive(Clone, Copy)]
+pub(crate) enum ExtIn {
+    /// In this field only: the one with values of the user's own.
+    Field(&'static str),
+    /// Anywhere: the map lies inside such a field.
+    Any,
+}
+
+impl ExtIn {
+    pub(crate) fn allows(self, name: &str) -> bool {
+        match self {
+            Self::Field(free) => name == free,
+            Self::Any => true,
+        }
+    }
+}
+
+/// Cuts a frame into its fields, in order, duplicates included.
+pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<(Encoding, Vec<Field<'_>>), Error> {
     let encoding = Encoding::of(frame)?;
     let fields = match encoding {
         Encoding::Json => json::fields(frame)?,
-        Encoding::MsgPack => msgpack::fields(frame, free)?,
+        Encoding::MsgPack => msgpack::fields(frame, ext)?,
     };
     Ok((encoding, fields))
+}
+
+/// The last field of this name, also if it is null. Those before it are not looked at.
+pub(crate) fn last<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
+    fields.iter().rev().find(|field| field.name == name)
+}
+
+/// The last field of this name, unless it is null: then it counts as absent.
+pub(crate) fn given<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
+    last(fields, name).filter(|field| !field.is_null())
 }
 
 /// A value that was received and not looked into: the arguments of a job or the result of a reply.

@@ -4,7 +4,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::{Code, Encoding, Error, Raw, field::Field, frame, writer::MapWriter};
+use crate::{
+    Code, Encoding, Error, Raw,
+    field::Field,
+    frame::{self, ExtIn, given},
+    writer::MapWriter,
+};
 
 /// Header fields in their order: lower-case names, values as bytes (ISO-8859-1 on the wire, byte for code point).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,55 +129,50 @@ impl HttpRequest {
         Raw::new(encoding, out.into())
     }
 
-    /// Reads the arguments of a job. `method` and `url` are required.
+    /// Reads the arguments of a job. `method`, a token, and `url`, visible ASCII, are required.
     ///
     /// Errors: `bad_http`, or `bad_body`.
     pub fn decode(args: &Raw) -> Result<Self, Error> {
         let bad = |error: Error| Error::new(Code::BadHttp, error.detail().to_owned());
-        let (_, fields) = frame::fields(args.bytes(), "").map_err(bad)?;
-        let mut request = Self::default();
-        let mut body = Body::default();
-        for field in fields.iter().filter(|field| !field.is_null()) {
-            match field.name.as_ref() {
-                "method" => request.method = field.text(Code::BadHttp)?,
-                "url" => request.url = field.text(Code::BadHttp)?,
-                "headers" => request.headers = field.headers(Code::BadHttp)?,
-                "remote" => request.remote = field.text(Code::BadHttp)?,
-                "scheme" => request.scheme = field.text(Code::BadHttp)?,
-                "host" => request.host = field.text(Code::BadHttp)?,
-                _ => body.take(field)?,
-            }
+        let (_, fields) = frame::fields(args.bytes(), ExtIn::Any).map_err(bad)?;
+        let text = |name: &str| match given(&fields, name) {
+            Some(field) => field.text(Code::BadHttp),
+            None => Ok(String::new()),
+        };
+        let headers = given(&fields, "headers").map(|field| field.headers(Code::BadHttp)).transpose()?;
+        let request = Self {
+            method: text("method")?,
+            url: text("url")?,
+            headers: headers.unwrap_or_default(),
+            body: Bytes::new(),
+            remote: text("remote")?,
+            scheme: text("scheme")?,
+            host: text("host")?,
+        };
+        request.check_line()?;
+        Ok(Self { body: body(&fields)?.unwrap_or_default(), ..request })
+    }
+
+    /// The method is a token, the target is visible ASCII: nothing in them can end a line or a word.
+    fn check_line(&self) -> Result<(), Error> {
+        let bad = |detail: &'static str| Err(Error::new(Code::BadHttp, detail));
+        match (self.method.as_bytes(), self.url.as_bytes()) {
+            ([], _) | (_, []) => bad("method and url are required"),
+            (method, _) if !method.iter().copied().all(is_token) => bad("method is no token"),
+            (_, url) if !url.iter().all(u8::is_ascii_graphic) => bad("url is not visible ASCII"),
+            _ => Ok(()),
         }
-        if request.method.is_empty() || request.url.is_empty() {
-            return Err(Error::new(Code::BadHttp, "method and url are required"));
-        }
-        request.body = body.finish()?.unwrap_or_default();
-        Ok(request)
     }
 }
 
-/// Collects `body` and `body_base64`: one of them or none.
-#[derive(Default)]
-pub(crate) struct Body {
-    text: Option<Bytes>,
-    base64: Option<Bytes>,
-}
-
-impl Body {
-    /// Takes the field if it is a body, ignores it otherwise.
-    pub(crate) fn take(&mut self, field: &Field<'_>) -> Result<(), Error> {
-        match field.name.as_ref() {
-            "body" => self.text = Some(field.body()?),
-            "body_base64" => self.base64 = Some(field.body_base64()?),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    pub(crate) fn finish(self) -> Result<Option<Bytes>, Error> {
-        match (self.text, self.base64) {
-            (Some(_), Some(_)) => Err(Error::new(Code::BadBody, "both body and body_base64")),
-            (text, base64) => Ok(text.or(base64)),
-        }
+/// The body among these fields: `body`, `body_base64`, or none.
+///
+/// Errors: `bad_body` for both, or for one that is broken.
+pub(crate) fn body(fields: &[Field<'_>]) -> Result<Option<Bytes>, Error> {
+    match (given(fields, "body"), given(fields, "body_base64")) {
+        (Some(_), Some(_)) => Err(Error::new(Code::BadBody, "both body and body_base64")),
+        (Some(body), None) => body.body().map(Some),
+        (None, Some(base64)) => base64.body_base64().map(Some),
+        (None, None) => Ok(None),
     }
 }

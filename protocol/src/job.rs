@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     Action, Code, Encoding, Error, JobId, Keys, Raw,
     field::Field,
-    frame,
+    frame::{self, ExtIn, given, last},
     limits::{ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX},
     writer::{MapWriter, put_integer, put_text},
 };
@@ -132,8 +132,8 @@ impl Envelope {
             "id" => self.id = Some(JobId::new(field.text(BAD)?).map_err(named)?),
             "reply_to" => self.reply_to = Some(mailbox_key(field.text(BAD)?, keys)?),
             "deadline" => self.deadline_ms = field.integer(BAD)?,
-            "attempt" => self.attempt = positive(field)?,
-            "attempts" => self.attempts = Some(positive(field)?),
+            "attempt" => self.attempt = field.positive(BAD)?,
+            "attempts" => self.attempts = Some(field.positive(BAD)?),
             "lane" => self.lane = field.text(BAD)?.parse().map_err(named)?,
             "queued_at" => self.queued_at_ms = Some(field.integer(BAD)?),
             "traceparent" => self.traceparent = Some(field.text(BAD)?),
@@ -141,13 +141,6 @@ impl Envelope {
             _ => {}
         }
         Ok(())
-    }
-}
-
-fn positive(field: &Field<'_>) -> Result<u64, Error> {
-    match field.integer(Code::BadJob)? {
-        0 => Err(Error::new(Code::BadJob, format!("{} counts from 1", field.name))),
-        number => Ok(number),
     }
 }
 
@@ -173,18 +166,18 @@ impl Job {
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep` or `bad_job`.
     pub fn decode(frame: Bytes, keys: &Keys) -> Result<Self, Error> {
-        let (encoding, fields) = frame::fields(&frame, "args")?;
-        let last = |name: &str| fields.iter().rev().find(|field| field.name == name && !field.is_null());
-        let action = last("action").ok_or_else(|| Error::new(Code::BadJob, "action is required"))?;
+        let (encoding, fields) = frame::fields(&frame, ExtIn::Field("args"))?;
+        let action =
+            given(&fields, "action").ok_or_else(|| Error::new(Code::BadJob, "action is required"))?;
         let action = Action::new(action.text(Code::BadJob)?)
             .map_err(|error| Error::new(Code::BadJob, error.detail().to_owned()))?;
         let mut envelope = Envelope::new(action);
         for name in ENVELOPE {
-            if let Some(field) = last(name) {
+            if let Some(field) = given(&fields, name) {
                 envelope.set(field, keys)?;
             }
         }
-        let args = match last("args") {
+        let args = match given(&fields, "args") {
             Some(field) => Raw::new(encoding, frame.slice(field.range_in(&frame))),
             None => Raw::null(encoding),
         };
@@ -213,8 +206,9 @@ impl Job {
         let encoding = self.encoding();
         let mut number = Vec::with_capacity(9);
         put_integer(&mut number, encoding, attempt);
-        let fields = frame::fields(&self.frame, "args").map(|(_, fields)| fields).unwrap_or_default();
-        match fields.iter().rev().find(|field| field.name == "attempt") {
+        let fields =
+            frame::fields(&self.frame, ExtIn::Field("args")).map(|(_, fields)| fields).unwrap_or_default();
+        match last(&fields, "attempt") {
             Some(field) => splice(&self.frame, field.range_in(&self.frame), &[], &number),
             None => with_field_at_front(&self.frame, encoding, fields.len(), &number),
         }

@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 
-use crate::{Code, Error, field::Field, frame::Encoding, limits::DEPTH_MAX};
+use crate::{
+    Code, Error,
+    field::Field,
+    frame::{Encoding, ExtIn},
+    limits::DEPTH_MAX,
+};
 
-/// Cuts a MessagePack map into its fields. `free` names the field in which ext types are allowed.
-pub(crate) fn fields<'a>(frame: &'a [u8], free: &str) -> Result<Vec<Field<'a>>, Error> {
+/// Cuts a MessagePack map into its fields.
+pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<Vec<Field<'_>>, Error> {
     let mut walk = Walk { rest: frame };
     let entries = walk.map_header()?;
     let mut fields = Vec::with_capacity(entries.min(16));
     for _ in 0..entries {
         let name = walk.text()?;
         let begin = walk.rest;
-        walk.skip(2, name == free)?;
+        walk.skip(2, ext.allows(name))?;
         let value = &begin[..begin.len() - walk.rest.len()];
         fields.push(Field { name: Cow::Borrowed(name), encoding: Encoding::MsgPack, value });
     }

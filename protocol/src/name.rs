@@ -13,12 +13,19 @@ fn topical(byte: u8) -> bool {
     plain(byte) || matches!(byte, b'/' | b':')
 }
 
+/// Names no queue may have: they stand for sets of the cluster.
+const RESERVED_QUEUES: [&str; 2] = ["queues", "mailboxes"];
+
 fn check(kind: &str, name: &str, length_max: usize, allowed: fn(u8) -> bool) -> Result<(), Error> {
     if name.is_empty() || name.len() > length_max {
         let detail = format!("a {kind} name has 1 to {length_max} characters, this one has {}", name.len());
         return Err(Error::new(Code::BadName, detail));
     }
     match name.bytes().find(|byte| !allowed(*byte)) {
+        None if kind == "queue" && RESERVED_QUEUES.contains(&name) => Err(Error::new(
+            Code::BadName,
+            format!("{name:?} is reserved: a set of the cluster has this name"),
+        )),
         None => Ok(()),
         Some(byte) => Err(Error::new(
             Code::BadName,

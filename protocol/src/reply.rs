@@ -2,7 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::{Code, Encoding, Error, Headers, JobId, Raw, field::Field, frame, http::Body, writer::MapWriter};
+use crate::{
+    Code, Encoding, Error, Headers, JobId, Raw,
+    field::Field,
+    frame::{self, ExtIn, given, last},
+    http::body,
+    writer::MapWriter,
+};
 
 /// A reply, final or partial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,75 +119,57 @@ impl Reply {
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep`, `bad_reply` or `bad_body`.
     pub fn decode(frame: &Bytes) -> Result<Self, Error> {
-        let (encoding, fields) = frame::fields(frame, "result")?;
-        let mut parts = Parts::default();
-        for field in &fields {
-            if field.name == "result" {
-                parts.result = Some(Raw::new(encoding, frame.slice(field.range_in(frame))));
-            } else if !field.is_null() {
-                parts.take(field)?;
+        const BAD: Code = Code::BadReply;
+        let (encoding, fields) = frame::fields(frame, ExtIn::Field("result"))?;
+        let given = |name: &str| given(&fields, name);
+        let body = body(&fields)?;
+        // A null result is a result.
+        let content = match (given("status"), last(&fields, "result"), given("error")) {
+            (Some(code), None, None) => Content::Http {
+                status: status(code.integer(BAD)?)?,
+                headers: given("headers").map(|field| field.headers(BAD)).transpose()?.unwrap_or_default(),
+                body: body.unwrap_or_default(),
+            },
+            (None, None, None) => Content::Part(body.unwrap_or_default()),
+            (None, Some(result), None) if body.is_none() => {
+                Content::Result(Raw::new(encoding, frame.slice(result.range_in(frame))))
             }
+            (None, None, Some(error)) if body.is_none() => Content::Error(failure(error)?),
+            _ => return Err(bad("it says more than one of status, result and error")),
+        };
+        let reply = Self {
+            id: id(&fields)?,
+            attempt: given("attempt").map(|field| field.positive(BAD)).transpose()?,
+            more: given("more").map_or(Ok(false), |field| field.boolean(BAD))?,
+            seq: given("seq").map(|field| field.integer(BAD)).transpose()?,
+            content,
+        };
+        reply.check_place()
+    }
+
+    /// Parts count from 0, the first alone has the status, and only HTTP replies have parts.
+    fn check_place(self) -> Result<Self, Error> {
+        match (&self.content, self.more, self.seq) {
+            (Content::Part(_), _, None | Some(0)) => Err(bad("it has neither status, result nor error")),
+            (Content::Http { .. }, _, Some(1..)) => Err(bad("a later part has no status")),
+            (Content::Http { .. }, true, None) => Err(bad("a part needs its seq")),
+            (Content::Result(_) | Content::Error(_), true, _) => {
+                Err(bad("a result or an error is the last of its parts"))
+            }
+            _ => Ok(self),
         }
-        parts.finish()
     }
 
     /// The id alone, of a frame that does not decode otherwise: so that its waiter need not wait to its deadline.
     pub fn id_of(frame: &[u8]) -> Option<JobId> {
-        let (_, fields) = frame::fields(frame, "result").ok()?;
-        let id = fields.iter().rev().find(|field| field.name == "id")?;
-        JobId::new(id.text(Code::BadReply).ok()?).ok()
+        let (_, fields) = frame::fields(frame, ExtIn::Field("result")).ok()?;
+        id(&fields).ok()
     }
 }
 
-#[derive(Default)]
-struct Parts {
-    id: Option<JobId>,
-    attempt: Option<u64>,
-    more: bool,
-    seq: Option<u64>,
-    status: Option<u16>,
-    headers: Option<Headers>,
-    body: Body,
-    result: Option<Raw>,
-    error: Option<Failure>,
-}
-
-impl Parts {
-    fn take(&mut self, field: &Field<'_>) -> Result<(), Error> {
-        const BAD: Code = Code::BadReply;
-        match field.name.as_ref() {
-            "id" => {
-                self.id = Some(JobId::new(field.text(BAD)?).map_err(|error| bad(error.detail().to_owned()))?)
-            }
-            "attempt" => self.attempt = Some(field.integer(BAD)?),
-            "more" => self.more = field.boolean(BAD)?,
-            "seq" => self.seq = Some(field.integer(BAD)?),
-            "status" => self.status = Some(status(field.integer(BAD)?)?),
-            "headers" => self.headers = Some(field.headers(BAD)?),
-            "error" => self.error = Some(failure(field)?),
-            _ => self.body.take(field)?,
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Reply, Error> {
-        let id = self.id.ok_or_else(|| bad("id is required"))?;
-        let body = self.body.finish()?;
-        let content = match (self.status, self.result, self.error) {
-            (Some(status), None, None) => Content::Http {
-                status,
-                headers: self.headers.unwrap_or_default(),
-                body: body.unwrap_or_default(),
-            },
-            (None, Some(result), None) if body.is_none() => Content::Result(result),
-            (None, None, Some(failure)) if body.is_none() => Content::Error(failure),
-            (None, None, None) if self.seq.is_some_and(|seq| seq > 0) => {
-                Content::Part(body.unwrap_or_default())
-            }
-            _ => return Err(bad("it must have exactly one of status, result and error")),
-        };
-        Ok(Reply { id, attempt: self.attempt, more: self.more, seq: self.seq, content })
-    }
+fn id(fields: &[Field<'_>]) -> Result<JobId, Error> {
+    let field = given(fields, "id").ok_or_else(|| bad("id is required"))?;
+    JobId::new(field.text(Code::BadReply)?).map_err(|error| bad(error.detail().to_owned()))
 }
 
 fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -196,14 +184,12 @@ fn status(number: u64) -> Result<u16, Error> {
 }
 
 fn failure(field: &Field<'_>) -> Result<Failure, Error> {
-    let (_, fields) = frame::fields(field.value, "").map_err(|error| bad(error.detail().to_owned()))?;
-    let mut failure = Failure { code: String::new(), message: String::new() };
-    for field in fields.iter().filter(|field| !field.is_null()) {
-        match field.name.as_ref() {
-            "code" => failure.code = field.text(Code::BadReply)?,
-            "message" => failure.message = field.text(Code::BadReply)?,
-            _ => {}
-        }
-    }
+    let (_, fields) =
+        frame::fields(field.value, ExtIn::Any).map_err(|error| bad(error.detail().to_owned()))?;
+    let text = |name: &str| match given(&fields, name) {
+        Some(field) => field.text(Code::BadReply),
+        None => Ok(String::new()),
+    };
+    let failure = Failure { code: text("code")?, message: text("message")? };
     if failure.code.is_empty() { Err(bad("error needs a code")) } else { Ok(failure) }
 }
