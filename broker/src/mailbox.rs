@@ -119,7 +119,7 @@ impl Inbox {
     }
 
     /// Stops reading and removes the mailbox.
-    pub async fn close(self) -> Result<(), Error> {
+    pub async fn close(&self) -> Result<(), Error> {
         self.reading.cancel();
         let mut commands = pipe();
         commands.cmd("UNLINK").arg(&self.shared.key);

@@ -1,0 +1,154 @@
+//! What all services of a front share: the bus, the inbox, the topics, what is known of queues.
+//!
+//! A [`Cluster`] is also the way to put Tempest into an axum application of one's own: `work` and `sub` are tower
+//! services.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tempest_broker::{Broker, Inbox, Keeper, KeeperOptions, Topics};
+use tempest_protocol::{Queue, limits};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Error, FrontConfig, Route, Sub, Work, load::Load};
+
+/// The bus as an HTTP process uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) broker: Broker,
+    pub(crate) inbox: Inbox,
+    pub(crate) topics: Topics,
+    pub(crate) config: FrontConfig,
+    /// Event streams that are open hold a permit.
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// Ends event streams when the front stops.
+    pub(crate) stopping: CancellationToken,
+    /// Cancels that are on their way, and streams that took their socket over.
+    pub(crate) tasks: TaskTracker,
+    queues: Mutex<HashMap<Queue, Arc<QueueState>>>,
+    _keeper: Keeper,
+
+}
+
+/// What this front knows of a queue.
+#[derive(Default)]
+pub(crate) struct QueueState {
+    pub(crate) load: Load,
+    /// When somebody without a lease last took a job.
+    served: Mutex<Option<Instant>>,
+}
+
+impl QueueState {
+    /// Somebody without a lease took a job: the queue counts as served for a minute.
+    pub(crate) fn was_served(&self) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    pub(crate) fn served_lately(&self) -> bool {
+        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.is_some_and(|served| served.elapsed() < limits::SERVED)
+    }
+}
+
+impl Cluster {
+    /// Opens a mailbox and the connection for topics, and helps to keep the cluster (recovery, delayed jobs).
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn open(broker: Broker, config: FrontConfig) -> Result<Self, Error> {
+        let inbox = broker.open_inbox("front").await?;
+        let topics = broker.topics(inbox.mailbox());
+        inbox.listen(&topics);
+        let keeper = broker.keep(KeeperOptions::default());
+
+        let shared = Shared {
+            inbox,
+            topics,
+            streams: Arc::new(tokio::sync::Semaphore::new(config.streams_max.min(tokio::sync::Semaphore::MAX_PERMITS))),
+            config,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            queues: Mutex::default(),
+            _keeper: keeper,
+
+            broker,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A tower service that hands every request to workers of a queue and answers with their reply.
+    ///
+    /// Errors: `bad_name` for a name that no queue can have.
+    pub fn work(&self, queue: &str) -> Result<Work, Error> {
+        self.work_route(&Route { path: "/".into(), queue: Some(queue.into()), ..Route::default() })
+    }
+
+    /// The same with everything a route can say; its `path`, `host` and `methods` are not looked at.
+    pub fn work_route(&self, route: &Route) -> Result<Work, Error> {
+        let plan = route.work(&self.shared.config).map_err(Error::Routes)?;
+        let state = self.shared.queue(&plan.queue);
+        Ok(Work::new(self.clone(), plan, state))
+    }
+
+    /// A tower service that opens an EventSource stream on the topics its path names: what is left of the path after
+    /// nesting, several separated by commas.
+    pub fn sub(&self) -> Sub {
+        Sub::new(self.clone(), None)
+    }
+
+    /// Makes the queues of routes known to whoever recovers and inspects, now and after Redis lost its data.
+    pub(crate) fn announce(&self, queues: Vec<Queue>) {
+        let shared = self.shared.clone();
+        let announcing = async move {
+            loop {
+                shared.broker.up().await;
+                if let Err(error) = shared.broker.announce(&queues).await {
+                    tracing::debug!(%error, "queues were not announced");
+                }
+                tokio::time::sleep(Duration::from_secs(30)).await;
+            }
+        };
+        let stopping = self.shared.stopping.clone();
+        self.shared.tasks.spawn(async move { stopping.run_until_cancelled(announcing).await });
+    }
+
+    /// Event streams that are open.
+    pub fn streams(&self) -> usize {
+        self.shared.config.streams_max.saturating_sub(self.shared.streams.available_permits())
+    }
+
+    /// Jobs that are waited for.
+    pub fn waiting(&self) -> usize {
+        self.shared.inbox.waiting()
+    }
+
+    /// Ends all event streams of this process with a hint to reconnect.
+    pub fn end_streams(&self) {
+        self.shared.stopping.cancel();
+    }
+
+    /// Waits until streams have ended and cancels were sent, `grace` at most, and gives the mailbox up.
+    pub async fn close(&self, grace: Duration) {
+        self.end_streams();
+        self.shared.tasks.close();
+        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.shared.tasks.len(), "streams were left open");
+        }
+        if let Err(error) = self.shared.inbox.close().await {
+            tracing::warn!(%error, "the mailbox was not removed; it is when its lease has run out");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn queue(&self, queue: &Queue) -> Arc<QueueState> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.entry(queue.clone()).or_default().clone()
+    }
+}

@@ -1,0 +1,171 @@
+//! What a front can be told, and the check that says all mistakes at once. Files, flags and variables are the tool's.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tempest_broker::Caps;
+use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
+
+/// A front: where it listens, its limits, its routes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrontConfig {
+    /// Addresses `host:port`; every address a host name stands for is listened on. Port 0: any free one.
+    pub listen: Vec<String>,
+    /// Largest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a client waits before it gets a 504, in milliseconds.
+    pub timeout_ms: u64,
+    /// Jobs that may wait in one lane.
+    pub lane_jobs_max: u64,
+    /// Bytes that may wait in one lane.
+    pub lane_bytes_max: u64,
+    /// Time between comment lines on an idle event stream, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// Event streams in all.
+    pub streams_max: usize,
+    /// How long requests in flight may take when the front stops, in milliseconds.
+    pub drain_ms: u64,
+    /// Routes; none: [`Route::defaults`].
+    #[serde(skip)]
+    pub routes: Vec<Route>,
+}
+
+impl Default for FrontConfig {
+    fn default() -> Self {
+        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            listen: vec!["localhost:1337".into()],
+            body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
+            timeout_ms: ms(limits::HTTP_DEADLINE),
+            lane_jobs_max: limits::LANE_JOBS_MAX,
+            lane_bytes_max: limits::LANE_BYTES_MAX,
+            heartbeat_ms: 25_000,
+            streams_max: 100_000,
+            drain_ms: 30_000,
+            routes: Vec::new(),
+        }
+    }
+}
+
+impl FrontConfig {
+    pub(crate) fn caps(&self) -> Caps {
+        Caps { jobs: self.lane_jobs_max, bytes: self.lane_bytes_max }
+    }
+}
+
+/// One entry of the routing table: which requests, and where they go. Exactly one of `queue`, `topic` and `static`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Route {
+    /// Path pattern: `/users/{id}`, `/files/{*rest}`.
+    pub path: String,
+    /// Only for this host (without port); absent: for all.
+    pub host: Option<String>,
+    /// Only for these methods; empty: for all.
+    pub methods: Vec<String>,
+    /// To workers of this queue.
+    pub queue: Option<String>,
+    /// To an event stream of this topic, or several separated by commas; `{name}` stands for a part of the path.
+    pub topic: Option<String>,
+    /// To files below this folder.
+    #[serde(rename = "static")]
+    pub static_dir: Option<PathBuf>,
+    /// Priority lane: `high`, `normal` or `low`.
+    pub lane: Option<String>,
+    /// The handler the job is for; absent: `url`.
+    pub action: Option<String>,
+    /// Instead of the front's own `timeout_ms`.
+    pub timeout_ms: Option<u64>,
+    /// Instead of the front's own `body_bytes_max`.
+    pub body_bytes_max: Option<usize>,
+    /// `json` or `msgpack`; absent: `json`.
+    pub encoding: Option<String>,
+    /// Whether a request with `Idempotency-Key` may be run again when its worker dies, whatever its method.
+    pub idempotency_key: bool,
+}
+
+impl Route {
+    /// Without a file: `/sub/{topic…}` is EventSource, all else goes to queue `default`.
+    pub fn defaults() -> Vec<Self> {
+        vec![
+            Self { path: "/sub/{*topic}".into(), topic: Some("{topic}".into()), ..Self::default() },
+            Self { path: "/{*rest}".into(), queue: Some("default".into()), ..Self::default() },
+        ]
+    }
+
+    /// Checks the entry by itself.
+    ///
+    /// Errors: every mistake, one line each.
+    pub fn check(&self) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        let targets = [self.queue.is_some(), self.topic.is_some(), self.static_dir.is_some()];
+        if targets.into_iter().filter(|given| *given).count() != 1 {
+            wrong.push(format!("route {:?} needs exactly one of queue, topic and static", self.path));
+        }
+        if !self.path.starts_with('/') {
+            wrong.push(format!("route path {:?} must begin with /", self.path));
+        }
+        if let Err(error) = matchit::Router::new().insert(self.path.as_str(), ()) {
+            wrong.push(format!("route path {:?}: {error}", self.path));
+        }
+        if let Err(mut errors) = self.work(&FrontConfig::default()) {
+            wrong.append(&mut errors);
+        }
+        for method in &self.methods {
+            if method.bytes().any(|byte| !byte.is_ascii_uppercase()) || method.is_empty() {
+                wrong.push(format!("route {:?}: method {method:?} must be upper-case", self.path));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// How requests of this route become jobs; a queue of `default` where it has none.
+    pub(crate) fn work(&self, front: &FrontConfig) -> Result<Work, Vec<String>> {
+        let mut wrong = Vec::new();
+        let queue = self.parse("queue", self.queue.as_deref().unwrap_or("default"), Queue::new, &mut wrong);
+        let action = self.parse("action", self.action.as_deref().unwrap_or("url"), Action::new, &mut wrong);
+        let lane = self.parse("lane", self.lane.as_deref().unwrap_or("normal"), str::parse, &mut wrong);
+        let encoding = self.parse("encoding", self.encoding.as_deref().unwrap_or("json"), str::parse, &mut wrong);
+        let timeout_ms = self.timeout_ms.unwrap_or(front.timeout_ms);
+        if timeout_ms == 0 {
+            wrong.push(format!("route {:?}: timeout_ms cannot be 0", self.path));
+        }
+        match (queue, action, lane, encoding) {
+            (Some(queue), Some(action), Some(lane), Some(encoding)) if wrong.is_empty() => Ok(Work {
+                queue,
+                action,
+                lane,
+                encoding,
+                timeout: std::time::Duration::from_millis(timeout_ms),
+                body_bytes_max: self.body_bytes_max.unwrap_or(front.body_bytes_max),
+                idempotency_key: self.idempotency_key,
+                caps: front.caps(),
+            }),
+            _ => Err(wrong),
+        }
+    }
+
+    fn parse<'a, T>(
+        &self,
+        what: &str,
+        word: &'a str,
+        parse: impl FnOnce(&'a str) -> Result<T, tempest_protocol::Error>,
+        wrong: &mut Vec<String>,
+    ) -> Option<T> {
+        parse(word).map_err(|error| wrong.push(format!("route {:?}, {what}: {}", self.path, error.detail()))).ok()
+    }
+}
+
+/// How requests become jobs.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) queue: Queue,
+    pub(crate) action: Action,
+    pub(crate) lane: Lane,
+    pub(crate) encoding: Encoding,
+    pub(crate) timeout: std::time::Duration,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) idempotency_key: bool,
+    pub(crate) caps: Caps,
+}

@@ -1,0 +1,42 @@
+//! The front: it holds the connections, pushes jobs, waits for replies, and fans events out to EventSource clients.
+//!
+//! It is not responsible for running workers or Redis. [`Front`] is the whole server with a routing table;
+//! [`Cluster`] gives its parts as tower services, to be put into an axum application of one's own.
+
+mod cluster;
+mod config;
+mod load;
+mod refusal;
+mod router;
+mod server;
+mod stream;
+mod sub;
+mod takeover;
+mod translate;
+mod work;
+
+pub use cluster::Cluster;
+pub use config::{FrontConfig, Route};
+pub use refusal::Refusal;
+pub use server::{Front, Report};
+pub use sub::Sub;
+pub use work::Work;
+
+/// Why a front does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another front running there? Name another address with --listen")]
+    Bind {
+        /// As it was given.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The routing table has mistakes, one line each.
+    #[error("{}", .0.join("\n"))]
+    Routes(Vec<String>),
+    /// Redis is away or refuses.
+    #[error(transparent)]
+    Bus(#[from] tempest_broker::Error),
+}

@@ -1,0 +1,178 @@
+//! Which route a request takes: by host, then path, then method.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{body::Body, response::IntoResponse};
+use http::{Method, Request, Response};
+use matchit::Router as PathRouter;
+use tempest_protocol::{Code, Queue};
+use tower::ServiceExt;
+use tower_http::services::ServeDir;
+
+use crate::{Cluster, Error, Refusal, Route, Sub, Work};
+
+/// The routing table.
+pub(crate) struct Router {
+    /// Routes that name a host, by that host.
+    hosts: HashMap<String, PathRouter<Vec<Entry>>>,
+    any_host: PathRouter<Vec<Entry>>,
+    queues: Vec<Queue>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    methods: Arc<[Method]>,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    Work(Work),
+    Sub(Sub),
+    Files(ServeDir),
+}
+
+/// Parts of the path that the pattern named, still percent-encoded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PathParams(Vec<(String, String)>);
+
+impl PathParams {
+    /// Puts the parts into a template.
+    pub(crate) fn fill(&self, template: &str) -> String {
+        self.0.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+
+    fn last(&self) -> &str {
+        self.0.last().map_or("", |(_, value)| value)
+    }
+}
+
+impl Router {
+    /// Builds the table; the first of two equal routes wins.
+    ///
+    /// Errors: every mistake in it.
+    pub(crate) fn new(cluster: &Cluster, routes: &[Route]) -> Result<Self, Error> {
+        let mut router = Self { hosts: HashMap::new(), any_host: PathRouter::new(), queues: Vec::new() };
+        let mut wrong = Vec::new();
+        for route in routes {
+            let added = route.check().and_then(|()| router.add(cluster, route).map_err(|error| vec![error]));
+            wrong.extend(added.err().into_iter().flatten());
+        }
+        if wrong.is_empty() { Ok(router) } else { Err(Error::Routes(wrong)) }
+    }
+
+    /// The queues of all routes.
+    pub(crate) fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    fn add(&mut self, cluster: &Cluster, route: &Route) -> Result<(), String> {
+        let target = match (&route.topic, &route.static_dir) {
+            (Some(topic), _) => Target::Sub(Sub::new(cluster.clone(), Some(topic.as_str().into()))),
+            (_, Some(folder)) => Target::Files(ServeDir::new(folder)),
+            _ => Target::Work(cluster.work_route(route).map_err(|error| error.to_string())?),
+        };
+        if let Some(queue) = &route.queue {
+            self.queues.push(Queue::new(queue).map_err(|error| error.to_string())?);
+        }
+        let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
+        let entry = Entry { methods, target };
+        let paths = match &route.host {
+            Some(host) => self.hosts.entry(host.to_ascii_lowercase()).or_default(),
+            None => &mut self.any_host,
+        };
+        insert(paths, &route.path, &entry)?;
+        // `/files/{*rest}` is also for `/files/`, which the pattern alone does not match.
+        match route.path.rsplit_once("{*") {
+            Some((folder, _)) if route.topic.is_none() => insert(paths, folder, &entry),
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        match self.find(&request) {
+            Ok((target, params)) => target.handle(params, request).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    fn find(&self, request: &Request<Body>) -> Result<(Target, PathParams), Refusal> {
+        let path = request.uri().path();
+        let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
+        let found = found.or_else(|| self.any_host.at(path).ok()).ok_or_else(|| Refusal::new(Code::NotFound))?;
+        let takes = |entry: &&Entry| {
+            let head = request.method() == Method::HEAD && entry.methods.contains(&Method::GET);
+            entry.methods.is_empty() || entry.methods.contains(request.method()) || head
+        };
+        let entry = found.value.iter().find(takes).ok_or_else(|| not_allowed(found.value))?;
+        let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok((entry.target.clone(), PathParams(params)))
+    }
+
+    fn of_host(&self, request: &Request<Body>) -> Option<&PathRouter<Vec<Entry>>> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        let header = || {
+            let value = request.headers().get(http::header::HOST)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let host = host.or_else(header)?.to_ascii_lowercase();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => &host,
+        };
+        self.hosts.get(name)
+    }
+}
+
+fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Result<(), String> {
+    if let Err(error) = paths.insert(path, vec![entry.clone()]) {
+        // The same pattern again, for other methods.
+        match error {
+            matchit::InsertError::Conflict { with } if with == path => {}
+            error => return Err(format!("route path {path:?}: {error}")),
+        }
+        let known = paths.at_mut(path).map_err(|error| format!("route path {path:?}: {error}"))?;
+        known.value.push(entry.clone());
+    }
+    Ok(())
+}
+
+fn not_allowed(entries: &[Entry]) -> Refusal {
+    let mut methods: Vec<_> = entries.iter().flat_map(|entry| entry.methods.iter()).map(Method::as_str).collect();
+    methods.dedup();
+    Refusal::method_not_allowed(methods.join(", "))
+}
+
+impl Target {
+    async fn handle(self, params: PathParams, mut request: Request<Body>) -> Response<Body> {
+        match self {
+            Self::Work(work) => work.handle(request).await,
+            Self::Sub(sub) => {
+                request.extensions_mut().insert(params);
+                sub.handle(request).await
+            }
+            Self::Files(files) => serve_file(files, params.last(), request).await,
+        }
+    }
+}
+
+async fn serve_file(files: ServeDir, path: &str, mut request: Request<Body>) -> Response<Body> {
+    match format!("/{path}").parse() {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(_) => return Refusal::new(Code::NotFound).into_response(),
+    }
+    match files.oneshot(request).await {
+        Ok(response) if response.status() == http::StatusCode::NOT_FOUND => {
+            Refusal::new(Code::NotFound).into_response()
+        }
+        Ok(response) if response.status() == http::StatusCode::METHOD_NOT_ALLOWED => {
+            Refusal::method_not_allowed("GET, HEAD".into()).into_response()
+        }
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,109 @@
+//! The service behind `sub`: an EventSource stream on live topics (WHATWG HTML, "Server-sent events").
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, response::IntoResponse};
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, header};
+use tempest_protocol::{Code, Topic};
+
+use crate::{Cluster, Refusal, router::PathParams, stream::EventStream, takeover::Takeover};
+
+/// Topics of one stream.
+const TOPICS_MAX: usize = 32;
+
+/// A tower service that opens event streams. Made by [`Cluster::sub`].
+#[derive(Clone)]
+pub struct Sub {
+    cluster: Cluster,
+    /// Topics of a route, with `{name}` for parts of the path; absent: the path itself.
+    template: Option<Arc<str>>,
+}
+
+impl Sub {
+    pub(crate) fn new(cluster: Cluster, template: Option<Arc<str>>) -> Self {
+        Self { cluster, template }
+    }
+
+    /// Answers one request. On a plaintext HTTP/1.1 connection of this front's own the stream takes the socket over
+    /// and the future never resolves.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        self.open(request).await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn open(&self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Err(Refusal::method_not_allowed("GET, HEAD".into()));
+        }
+        let topics = self.topics(&request)?;
+        let head = head();
+        if request.method() == Method::HEAD {
+            return Ok(head.map(|()| Body::empty()));
+        }
+        let shared = &self.cluster.shared;
+        let permit = shared.streams.clone().try_acquire_owned().map_err(|_| Refusal::new(Code::QueueFull))?;
+        let subscription = shared.topics.subscribe(&topics).await.map_err(|error| {
+            tracing::debug!(%error, "topics cannot be subscribed to");
+            Refusal::new(Code::RedisAway)
+        })?;
+        let heartbeat = Duration::from_millis(shared.config.heartbeat_ms.max(1));
+        let stream = EventStream::new(subscription, heartbeat, &shared.stopping, permit);
+        match request.extensions_mut().remove::<Takeover>() {
+            Some(takeover) => takeover.take(head, stream).await,
+            None => Ok(head.map(|()| Body::new(stream))),
+        }
+    }
+
+    /// The topics a request names, each checked after percent-decoding.
+    fn topics(&self, request: &Request<Body>) -> Result<Vec<Topic>, Refusal> {
+        let not_found = || Refusal::new(Code::NotFound);
+        let names = match (&self.template, request.extensions().get::<PathParams>()) {
+            (Some(template), Some(params)) => params.fill(template),
+            _ => request.uri().path().trim_start_matches('/').to_owned(),
+        };
+        let names = percent_encoding::percent_decode_str(&names).decode_utf8().map_err(|_| not_found())?;
+        let broker = &self.cluster.shared.broker;
+        let mut topics = Vec::new();
+        for name in names.split(',') {
+            let channel = format!("{}{name}", broker.settings().topic_prefix);
+            let topic = Topic::new(name).map_err(|_| not_found())?;
+            if !broker.keys().subscribable(&channel) || topics.len() == TOPICS_MAX {
+                return Err(not_found());
+            }
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        Ok(topics)
+    }
+}
+
+/// The head of an event stream.
+fn head() -> Response<()> {
+    let mut head = Response::new(());
+    let headers = head.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    head
+}
+
+impl tower::Service<Request<Body>> for Sub {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.handle(request).await) })
+    }
+}

@@ -1,0 +1,186 @@
+//! An event stream takes its socket back from hyper: an idle one then costs a task and a socket, no HTTP machinery.
+//! Only plaintext HTTP/1 connections of this front's own server can; elsewhere the stream is a response body.
+//!
+//! The service puts the stream into the [`Takeover`] it finds in the request and never resolves; the driver of the
+//! connection sees it, once hyper has written all that came before, and parts hyper from the socket.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{Refusal, stream::EventStream};
+
+/// How long a client may refuse to take a byte.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// A connection's offer to give its socket away. Lives in the extensions of each request.
+#[derive(Clone, Default)]
+pub(crate) struct Takeover {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    taken: Mutex<Option<Taken>>,
+    /// Whether the socket refused the last write: hyper still holds bytes of earlier responses.
+    blocked: AtomicBool,
+}
+
+/// A stream and the head to write before it.
+pub(crate) struct Taken {
+    head: Response<()>,
+    stream: EventStream,
+}
+
+impl Takeover {
+    /// Asks for the socket. Never resolves: the connection is parted from hyper while this is pending.
+    pub(crate) async fn take(self, head: Response<()>, stream: EventStream) -> Result<Response<Body>, Refusal> {
+        *self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken { head, stream });
+        std::future::pending().await
+    }
+
+    /// The stream that wants the socket, once hyper owes the client nothing more. Call it when hyper is pending.
+    pub(crate) fn taken(&self) -> Option<Taken> {
+        if self.shared.blocked.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Wraps the socket so that a refused write is noticed.
+    pub(crate) fn watch(&self, socket: TcpStream) -> Watched {
+        Watched { socket, shared: self.shared.clone() }
+    }
+}
+
+/// A socket that notices when a write is refused.
+pub(crate) struct Watched {
+    pub(crate) socket: TcpStream,
+    shared: Arc<Shared>,
+}
+
+impl Watched {
+    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.shared.blocked.store(polled.is_pending(), Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.note(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+impl Taken {
+    /// Writes the stream until it ends or the client leaves. The end of the connection is the end of the body.
+    pub(crate) async fn write(self, mut socket: TcpStream) {
+        let Self { head, mut stream } = self;
+        if write_all(&mut socket, &head_bytes(head)).await.is_err() {
+            return;
+        }
+        while let Some(bytes) = next(&mut stream, &socket).await {
+            if write_all(&mut socket, &bytes).await.is_err() {
+                return;
+            }
+        }
+        // The peer may be gone already; there is nobody left to tell.
+        socket.shutdown().await.ok();
+    }
+}
+
+async fn write_all(socket: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    tokio::time::timeout(WRITE, socket.write_all(bytes)).await?
+}
+
+/// The next bytes of the stream; none when it ends or the client has left.
+async fn next(stream: &mut EventStream, socket: &TcpStream) -> Option<Bytes> {
+    let mut gone = pin!(left(socket));
+    poll_fn(|context| match stream.poll_bytes(context) {
+        Poll::Ready(bytes) => Poll::Ready(bytes),
+        Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// Resolves when the client closes its side. What it sends meanwhile means nothing and is thrown away.
+async fn left(socket: &TcpStream) {
+    loop {
+        if socket.ready(Interest::READABLE).await.is_err() {
+            return;
+        }
+        match socket.try_read(&mut [0; 512]) {
+            Ok(0) => return,
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn head_bytes(head: Response<()>) -> Vec<u8> {
+    let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let mut headers = head.into_parts().0.headers;
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        headers.insert(header::DATE, date);
+    }
+    for (name, value) in &headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}

@@ -1,0 +1,282 @@
+//! Requests → jobs → replies: the service behind `work`, and its clock (SPEC "The front").
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{body::Body, response::IntoResponse};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, request};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tempest_broker::{Error as BusError, Waiter};
+use tempest_protocol::{Code, Envelope, JobId, Reply, limits};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::{
+    Cluster, Refusal,
+    cluster::{QueueState, Shared},
+    config::Work as Plan,
+    translate,
+};
+
+/// How long a request waits for a Redis that is away before it is refused.
+const AWAY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A tower service that hands requests to workers of one queue. Made by [`Cluster::work`].
+#[derive(Clone)]
+pub struct Work {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    plan: Plan,
+    state: Arc<QueueState>,
+}
+
+impl Work {
+    pub(crate) fn new(cluster: Cluster, plan: Plan, state: Arc<QueueState>) -> Self {
+        Self { inner: Arc::new(Inner { cluster, plan, state }) }
+    }
+
+    /// Hands one request to a worker. Dropping the future cancels the job.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        self.inner.handle(request).await.unwrap_or_else(IntoResponse::into_response)
+    }
+}
+
+impl tower::Service<Request<Body>> for Work {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.handle(request).await) })
+    }
+}
+
+impl Inner {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.cluster.shared
+    }
+
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        self.admit()?;
+        let until = Instant::now() + self.plan.timeout;
+        let (parts, body) = request.into_parts();
+        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max));
+        let body = body.await.map_err(|_| Refusal::new(Code::BadHttp))??;
+        let mut call = self.call(&parts, body);
+        self.state.load.begun();
+        let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::new(Code::Timeout)),
+        };
+        if answer.is_ok() {
+            call.settle();
+        }
+        translate::reply_to_response(answer?, &parts.method)
+    }
+
+    /// Refuses what could only wait in vain, before its body is read.
+    fn admit(&self) -> Result<(), Refusal> {
+        let presence = self.shared().broker.presence();
+        let (queue, lane) = (&self.plan.queue, self.plan.lane);
+        let full = presence.memory_full() || presence.bytes(queue, lane) > self.plan.caps.bytes;
+        let late = self.state.load.expected_wait(Instant::now()).is_some_and(|wait| wait > self.plan.timeout);
+        if full || late {
+            return Err(Refusal::new(Code::QueueFull));
+        }
+        Ok(())
+    }
+
+    fn call(&self, parts: &request::Parts, body: Bytes) -> Call {
+        let (plan, shared) = (&self.plan, self.shared());
+        let id = JobId::new(uuid::Uuid::now_v7().simple().to_string()).expect("a UUID is a valid id");
+        let args = translate::request_to_args(parts, body).encode(plan.encoding);
+        let now_ms = shared.broker.now_ms();
+        let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
+        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let frame = Envelope {
+            id: Some(id.clone()),
+            reply_to: Some(shared.inbox.key().to_owned()),
+            attempts: may_run_twice(parts, plan).then_some(limits::ATTEMPTS_SAFE),
+            deadline_ms: now_ms.saturating_add(timeout_ms).min(limits::INTEGER_MAX),
+            lane: plan.lane,
+            queued_at_ms: Some(now_ms),
+            traceparent: traceparent.map(str::to_owned),
+            ..Envelope::new(plan.action.clone())
+        }
+        .encode(&args);
+        Call {
+            waiter: shared.inbox.expect(&id),
+            twice: may_run_twice(parts, plan),
+            leave: Leave {
+                shared: shared.clone(),
+                state: self.state.clone(),
+                plan: plan.clone(),
+                frame,
+                id,
+                depth: 0,
+                settled: false,
+            },
+        }
+    }
+}
+
+/// Whether a request may be run again when nobody knows how far it came (RFC 9110 section 9.2.2).
+fn may_run_twice(parts: &request::Parts, plan: &Plan) -> bool {
+    let idempotent =
+        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    idempotent.contains(&parts.method)
+        || (plan.idempotency_key && parts.headers.contains_key("idempotency-key"))
+}
+
+async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let announced = body.size_hint().lower();
+    if u64::try_from(bytes_max).is_ok_and(|max| announced > max) {
+        return Err(Refusal::new(Code::TooLarge));
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(Code::TooLarge)),
+        Err(error) => {
+            debug!(%error, "a request body broke off");
+            Err(Refusal::new(Code::BadHttp))
+        }
+    }
+}
+
+/// One job and the wait for its reply.
+struct Call {
+    waiter: Waiter,
+    twice: bool,
+    leave: Leave,
+}
+
+impl Call {
+    async fn run(&mut self) -> Result<Reply, Refusal> {
+        self.push().await?;
+        let presence = self.leave.shared.broker.presence();
+        if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
+            match timeout(limits::NO_WORKER, self.waiter.reply()).await {
+                Ok(reply) => return readable(reply),
+                Err(_) => self.take_back().await?,
+            }
+        }
+        readable(self.waiter.reply().await)
+    }
+
+    /// Pushes the job. If the answer is lost it is pushed again only when it was taken back or may run twice.
+    async fn push(&mut self) -> Result<(), Refusal> {
+        let Leave { shared, plan, frame, .. } = &self.leave;
+        let broker = &shared.broker;
+        loop {
+            let error = match broker.push(&plan.queue, plan.lane, frame, &plan.caps).await {
+                Ok(depth) => {
+                    self.leave.depth = depth;
+                    self.leave.state.load.pushed(depth);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let sent = matches!(error, BusError::Away(_));
+            if matches!(error, BusError::QueueFull { .. }) {
+                self.leave.settled = true;
+                return Err(Refusal::new(Code::QueueFull));
+            }
+            debug!(%error, queue = %plan.queue, "a push failed");
+            if !matches!(error, BusError::Down | BusError::Away(_)) {
+                return Err(refused(&error));
+            }
+            if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && !sent {
+                self.leave.settled = true;
+                return Err(Refusal::new(Code::RedisAway));
+            }
+            if sent {
+                broker.up().await;
+                match broker.take_back(&plan.queue, plan.lane, frame).await {
+                    Ok(removed) if removed || self.twice => {}
+                    Ok(_) => return Ok(()), // it runs, or is lost with what Redis lost: the deadline tells
+                    Err(error) => debug!(%error, "a push in doubt was not taken back"),
+                }
+            }
+        }
+    }
+
+    /// Nobody is known to serve the queue: if nobody has taken the job by now, nobody will.
+    async fn take_back(&mut self) -> Result<(), Refusal> {
+        let Leave { shared, plan, frame, .. } = &self.leave;
+        match shared.broker.take_back(&plan.queue, plan.lane, frame).await {
+            Ok(true) => {
+                self.leave.settled = true;
+                Err(Refusal::new(Code::NoWorker))
+            }
+            Ok(false) => {
+                self.leave.state.was_served();
+                Ok(())
+            }
+            Err(error) => {
+                debug!(%error, "a job nobody takes was not taken back");
+                Ok(())
+            }
+        }
+    }
+
+    /// The job has ended: there is nothing to cancel.
+    fn settle(&mut self) {
+        self.leave.settled = true;
+    }
+}
+
+fn readable(reply: Result<Reply, tempest_protocol::Error>) -> Result<Reply, Refusal> {
+    reply.map_err(|error| {
+        warn!(%error, "a reply cannot be used");
+        Refusal::new(Code::BadReply)
+    })
+}
+
+fn refused(error: &BusError) -> Refusal {
+    warn!(%error, "Redis does not take a job");
+    Refusal::new(Code::RedisAway)
+}
+
+/// Cancels the job when its call ends without a reply: the client left, or the deadline passed.
+struct Leave {
+    shared: Arc<Shared>,
+    state: Arc<QueueState>,
+    plan: Plan,
+    frame: Bytes,
+    id: JobId,
+    depth: u64,
+    settled: bool,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.state.load.ended(self.settled, Instant::now());
+        if self.settled {
+            return;
+        }
+        let (shared, plan, frame) = (self.shared.clone(), self.plan.clone(), self.frame.clone());
+        let (id, depth) = (self.id.clone(), self.depth);
+        self.shared.tasks.spawn(async move {
+            match shared.broker.cancel(&plan.queue, plan.lane, &frame, &id, depth).await {
+                Ok(waiting) => debug!(%id, waiting, "cancelled"),
+                Err(error) => debug!(%id, %error, "a cancel did not reach Redis"),
+            }
+        });
+    }
+}
+
