@@ -229,6 +229,18 @@ def test_an_old_node_is_no_node(tested: Machine) -> None:
     assert "cannot install node" in run.stderr
 
 
+def test_what_pip_could_not_do_is_one_line(served: Machine) -> None:
+    failing = (
+        'case "$*" in *"pip install"*) echo "ERROR: no network" >&2; exit 1 ;; esac'
+    )
+    served.program("python", failing, served.root / ".venv" / "bin")
+    run = served.run("script/bootstrap")
+    assert run.returncode == 1
+    last = lines(run.stderr)[-1]
+    assert "cannot install the Python client: no network (all of pip's words" in last
+    assert len(lines(run.stderr)) == 2
+
+
 def test_refuses_an_unknown_group(machine: Machine) -> None:
     run = machine.run("script/bootstrap", "everything")
     assert run.returncode == 1
