@@ -6,6 +6,7 @@
 
 mod backoff;
 mod code;
+pub mod dead;
 mod event;
 mod field;
 mod frame;

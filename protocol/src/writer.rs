@@ -129,7 +129,7 @@ impl<'a> MapWriter<'a> {
     }
 }
 
-fn put_map_header(out: &mut Vec<u8>, encoding: Encoding, length: usize) {
+pub(crate) fn put_map_header(out: &mut Vec<u8>, encoding: Encoding, length: usize) {
     match encoding {
         Encoding::Json => out.push(b'{'),
         Encoding::MsgPack => {
