@@ -80,7 +80,9 @@ step_fuzz() {
 step_shell() {
   wants shellcheck shellcheck
   local files=(script/bootstrap script/server script/test script/needs.sh script/steps.sh .ci/run) file
-  while IFS= read -r file; do files+=("$file"); done < <(find examples clients acceptance -name '*.sh' -not -path '*/node_modules/*')
+  while IFS= read -r file; do files+=("$file"); done < <(
+    find . \( -name target -o -name node_modules -o -name '.?*' \) -prune -o -name '*.sh' -not -path './script/*' -print
+  )
   shellcheck --external-sources "${files[@]}"
   echo "shellcheck: ${#files[@]} files passed"
 }
