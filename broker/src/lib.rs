@@ -4,12 +4,22 @@
 //! type into `redis-cli`; `protocol/SPEC.md` says which. Connections come back by themselves for ever, and what was
 //! in flight when one broke is reported as [`Error::Away`], never repeated silently.
 
+mod claim;
 mod clock;
+mod control;
 mod error;
+mod keeper;
+mod later;
+mod lease;
 mod link;
+mod look;
 mod mailbox;
+mod presence;
 mod queue;
+mod recovery;
+mod script;
 mod settings;
+mod settle;
 mod topic;
 
 use std::sync::Arc;
@@ -17,10 +27,18 @@ use std::sync::Arc;
 use tempest_protocol::Keys;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use claim::{ClaimId, ClaimLink, RunList};
+pub use control::{Control, Controls};
 pub use error::{Error, Trouble};
+pub use keeper::{Keeper, KeeperOptions};
+pub use lease::{Beats, Lease};
+pub use look::Load;
 pub use mailbox::{Inbox, Waiter};
+pub use presence::{Presence, QueueState, WorkerState};
 pub use queue::Caps;
+pub use recovery::{Mode, Patience, Recovered, Recoverer};
 pub use settings::Settings;
+pub use settle::{Acked, Settled};
 pub use topic::{Live, Subscription, Topics};
 
 use clock::Clock;
@@ -39,6 +57,9 @@ struct Inner {
     clock: Arc<Clock>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    scripts: script::Scripts,
+    shown: presence::Shown,
+    kept: keeper::Kept,
 }
 
 impl Broker {
@@ -51,7 +72,9 @@ impl Broker {
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let clock = Arc::new(Clock::default());
         let link = Link::connect(&settings, clock.clone(), &tasks, &closing).await?;
-        Ok(Self { inner: Arc::new(Inner { settings, keys, link, clock, tasks, closing }) })
+        let (scripts, shown, kept) = Default::default();
+        let inner = Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The keys of this cluster.
@@ -89,6 +112,18 @@ impl Broker {
 
     pub(crate) fn link(&self) -> &Link {
         &self.inner.link
+    }
+
+    pub(crate) fn scripts(&self) -> &script::Scripts {
+        &self.inner.scripts
+    }
+
+    pub(crate) fn shown(&self) -> &presence::Shown {
+        &self.inner.shown
+    }
+
+    pub(crate) fn kept(&self) -> &keeper::Kept {
+        &self.inner.kept
     }
 
     pub(crate) fn closing(&self) -> &CancellationToken {

@@ -1,0 +1,134 @@
+//! One look at everything that works on a queue: what recovery, presence and the inspecting commands stand on.
+//! Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
+use tempest_protocol::{Keys, Lane, Queue, WorkerId};
+use tracing::warn;
+
+use crate::{Broker, Error};
+
+/// Queues looked at side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// A queue as one look found it.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueLook {
+    pub(crate) queue: Queue,
+    /// Every registered slot.
+    pub(crate) entries: Vec<Entry>,
+    /// Every registered worker, with the value of its lease if it has one.
+    pub(crate) leases: BTreeMap<WorkerId, Option<Bytes>>,
+    /// Waiting jobs and the bytes they take, by [`Lane::ALL`].
+    pub(crate) lanes: [Load; 3],
+    pub(crate) later: u64,
+    pub(crate) dead: u64,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs waiting.
+    pub jobs: u64,
+    /// Memory they take, in bytes, as Redis estimates it.
+    pub bytes: u64,
+}
+
+/// A registered slot of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// `<worker>.<slot>`.
+    pub(crate) name: String,
+    pub(crate) worker: WorkerId,
+    /// Jobs in its run list.
+    pub(crate) held: u64,
+}
+
+impl Broker {
+    /// Every queue that was used, in order. Members that are no queue names are left out.
+    pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        let names: BTreeSet<String> = self.link().ask(cmd("SMEMBERS").arg(self.keys().queues())).await?;
+        Ok(names.iter().filter_map(|name| Queue::new(name).ok()).collect())
+    }
+
+    /// Looks at queues side by side. A queue with a key of a wrong type is said and left out, so that it harms no
+    /// other.
+    ///
+    /// Errors: the first other one.
+    pub(crate) async fn look_at(&self, queues: &[Queue]) -> Result<Vec<QueueLook>, Error> {
+        let looks: Vec<_> = queues.iter().map(|queue| self.look_at_queue(queue)).collect();
+        let mut looks = stream::iter(looks).buffered(SIDE_BY_SIDE);
+        let mut seen = Vec::with_capacity(queues.len());
+        for queue in queues {
+            match looks.next().await {
+                Some(Ok(look)) => seen.push(look),
+                Some(Err(Error::Refused { word, .. })) if word == "WRONGTYPE" => {
+                    warn!(%queue, "a key of this queue has a wrong type; the queue is not looked after");
+                }
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The registered slots of a queue.
+    pub(crate) async fn entries(&self, queue: &Queue) -> Result<Vec<Entry>, Error> {
+        let names: BTreeSet<String> =
+            self.link().ask(cmd("SMEMBERS").arg(self.keys().workers(queue))).await?;
+        let entry = |name: String| Some(Entry { worker: Keys::worker_of(&name)?, name, held: 0 });
+        Ok(names.into_iter().filter_map(entry).collect())
+    }
+
+    async fn look_at_queue(&self, queue: &Queue) -> Result<QueueLook, Error> {
+        let mut entries = self.entries(queue).await?;
+        let workers: BTreeSet<_> = entries.iter().map(|entry| entry.worker.clone()).collect();
+        let answers = self.link().ask_all(&self.questions(queue, &entries, &workers)).await?;
+        let mut answers = answers.into_iter();
+        let later = next(&mut answers)?;
+        let dead = next(&mut answers)?;
+        let mut lanes = [Load::default(); 3];
+        for load in &mut lanes {
+            load.jobs = next(&mut answers)?;
+            // Not every account may ask for it; then only the number of jobs is capped.
+            load.bytes = next::<Option<u64>>(&mut answers).unwrap_or_default().unwrap_or_default();
+        }
+        let mut leases = BTreeMap::new();
+        for worker in workers {
+            leases.insert(worker, next::<Option<Vec<u8>>>(&mut answers)?.map(Bytes::from));
+        }
+        for entry in &mut entries {
+            entry.held = next(&mut answers)?;
+        }
+        Ok(QueueLook { queue: queue.clone(), entries, leases, lanes, later, dead })
+    }
+
+    fn questions(&self, queue: &Queue, entries: &[Entry], workers: &BTreeSet<WorkerId>) -> Pipeline {
+        let keys = self.keys();
+        let mut commands = pipe();
+        commands.cmd("ZCARD").arg(keys.later(queue));
+        commands.cmd("ZCARD").arg(keys.dead(queue));
+        for lane in Lane::ALL {
+            commands.cmd("LLEN").arg(keys.lane(queue, lane));
+            commands.cmd("MEMORY").arg("USAGE").arg(keys.lane(queue, lane));
+        }
+        for worker in workers {
+            commands.cmd("GET").arg(keys.lease(queue, worker));
+        }
+        for entry in entries {
+            commands.cmd("LLEN").arg(keys.run_entry(queue, &entry.name));
+        }
+        commands
+    }
+}
+
+/// The next answer of a pipeline, as a type.
+pub(crate) fn next<T: FromRedisValue>(
+    answers: &mut impl Iterator<Item = Result<Value, Error>>,
+) -> Result<T, Error> {
+    let answer = answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())))?;
+    redis::from_redis_value(answer).map_err(|error| Error::Away(error.to_string()))
+}

@@ -1,0 +1,193 @@
+//! Who serves which queue, and what waits there: as the keeper last saw it, readable without asking Redis; and the
+//! same, fresh, for whoever inspects.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tempest_protocol::{Lane, Queue, WorkerId};
+
+use crate::{
+    Broker, Error,
+    look::{Load, QueueLook},
+};
+
+/// What the keeper saw at its last look. It stays as it is while Redis is away.
+#[derive(Clone, Debug, Default)]
+pub struct Presence {
+    queues: HashMap<Queue, Attendance>,
+    memory_full: bool,
+    seen: Option<Instant>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Attendance {
+    workers: usize,
+    lanes: [Load; 3],
+}
+
+/// Where the last view is kept; all clones of a broker share it.
+#[derive(Default)]
+pub(crate) struct Shown(RwLock<Arc<Presence>>);
+
+impl Shown {
+    fn current(&self) -> Arc<Presence> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn show(&self, presence: Presence) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(presence);
+    }
+}
+
+impl Presence {
+    pub(crate) fn of(looks: &[QueueLook], memory_full: bool) -> Self {
+        let attendance = |look: &QueueLook| Attendance { workers: look.alive(), lanes: look.lanes };
+        let queues = looks.iter().map(|look| (look.queue.clone(), attendance(look))).collect();
+        Self { queues, memory_full, seen: Some(Instant::now()) }
+    }
+
+    /// Whether a worker with a lease works on this queue. A queue that was never used is not served.
+    pub fn is_served(&self, queue: &Queue) -> bool {
+        self.workers(queue) > 0
+    }
+
+    /// Workers with a lease on this queue.
+    pub fn workers(&self, queue: &Queue) -> usize {
+        self.queues.get(queue).map_or(0, |attendance| attendance.workers)
+    }
+
+    /// Jobs waiting in a lane.
+    pub fn depth(&self, queue: &Queue, lane: Lane) -> u64 {
+        self.load(queue, lane).jobs
+    }
+
+    /// Bytes waiting in a lane, as Redis estimates them.
+    pub fn bytes(&self, queue: &Queue, lane: Lane) -> u64 {
+        self.load(queue, lane).bytes
+    }
+
+    /// Whether Redis uses more than [`tempest_protocol::limits::MEMORY_PERCENT_MAX`] of its `maxmemory`.
+    pub fn memory_full(&self) -> bool {
+        self.memory_full
+    }
+
+    /// When the keeper last looked; none before its first look.
+    pub fn seen(&self) -> Option<Instant> {
+        self.seen
+    }
+
+    /// The queues it saw, in no order.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.keys()
+    }
+
+    fn load(&self, queue: &Queue, lane: Lane) -> Load {
+        self.queues.get(queue).map(|attendance| attendance.lanes[lane as usize]).unwrap_or_default()
+    }
+}
+
+impl QueueLook {
+    /// Workers with a lease.
+    pub(crate) fn alive(&self) -> usize {
+        self.leases.values().filter(|lease| lease.is_some()).count()
+    }
+
+    fn held_by(&self, worker: &WorkerId) -> impl Iterator<Item = u64> {
+        self.entries.iter().filter(move |entry| entry.worker == *worker).map(|entry| entry.held)
+    }
+}
+
+/// A queue, for whoever inspects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueState {
+    /// The queue.
+    pub queue: Queue,
+    /// Jobs waiting and the bytes they take, in the order of [`Lane::ALL`].
+    pub waiting: [Load; 3],
+    /// Jobs claimed and not acked.
+    pub running: u64,
+    /// Jobs delayed or to be tried again.
+    pub later: u64,
+    /// Jobs given up.
+    pub dead: u64,
+    /// Workers with a lease.
+    pub workers: usize,
+}
+
+/// A worker on one of its queues, for whoever inspects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerState {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The queue.
+    pub queue: Queue,
+    /// What it says of itself in its lease; none once the lease has run out. Any bytes are possible.
+    pub about: Option<Bytes>,
+    /// Slots it registered.
+    pub slots: usize,
+    /// Jobs it has claimed and not acked.
+    pub running: u64,
+}
+
+impl WorkerState {
+    /// Whether it has a lease.
+    pub fn is_alive(&self) -> bool {
+        self.about.is_some()
+    }
+}
+
+impl Broker {
+    /// What the keeper last saw. Asks Redis nothing; empty before the keeper's first look.
+    pub fn presence(&self) -> Arc<Presence> {
+        self.shown().current()
+    }
+
+    /// Every queue that was used, in order of name, fresh from Redis.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn queue_states(&self) -> Result<Vec<QueueState>, Error> {
+        Ok(self.fresh_looks().await?.iter().map(QueueState::of).collect())
+    }
+
+    /// Every registered worker, in order of queue and name, fresh from Redis. One that died stays for a minute.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn worker_states(&self) -> Result<Vec<WorkerState>, Error> {
+        Ok(self.fresh_looks().await?.iter().flat_map(WorkerState::all_of).collect())
+    }
+
+    async fn fresh_looks(&self) -> Result<Vec<QueueLook>, Error> {
+        let queues = self.queues().await?;
+        self.look_at(&queues).await
+    }
+}
+
+impl QueueState {
+    fn of(look: &QueueLook) -> Self {
+        Self {
+            queue: look.queue.clone(),
+            waiting: look.lanes,
+            running: look.entries.iter().map(|entry| entry.held).sum(),
+            later: look.later,
+            dead: look.dead,
+            workers: look.alive(),
+        }
+    }
+}
+
+impl WorkerState {
+    fn all_of(look: &QueueLook) -> Vec<Self> {
+        let state = |(worker, about): (&WorkerId, &Option<Bytes>)| Self {
+            worker: worker.clone(),
+            queue: look.queue.clone(),
+            about: about.clone(),
+            slots: look.held_by(worker).count(),
+            running: look.held_by(worker).sum(),
+        };
+        look.leases.iter().map(state).collect()
+    }
+}
