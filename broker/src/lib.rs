@@ -126,10 +126,6 @@ impl Broker {
         &self.inner.kept
     }
 
-    pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.inner.closing
-    }
-
     /// Runs a task until it ends or the broker is closed.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let closing = self.inner.closing.clone();

@@ -9,11 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tempest_broker::{Broker, Inbox, Keeper, KeeperOptions, Topics};
+use tempest_broker::{Broker, Inbox, KeeperOptions, Topics};
 use tempest_protocol::{Queue, limits};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, FrontConfig, Route, Sub, Work, load::Load};
+
+/// How long a start waits for the first look at the queues.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// The bus as an HTTP process uses it. Cheap to clone.
 #[derive(Clone)]
@@ -33,8 +36,6 @@ pub(crate) struct Shared {
     /// Cancels that are on their way, and streams that took their socket over.
     pub(crate) tasks: TaskTracker,
     queues: Mutex<HashMap<Queue, Arc<QueueState>>>,
-    _keeper: Keeper,
-
 }
 
 /// What this front knows of a queue.
@@ -65,17 +66,22 @@ impl Cluster {
         let inbox = broker.open_inbox("front").await?;
         let topics = broker.topics(inbox.mailbox());
         inbox.listen(&topics);
-        let keeper = broker.keep(KeeperOptions::default());
+        let mut keeper = broker.keep(KeeperOptions::default());
+        // Without a first look every queue would count as unserved.
+        if tokio::time::timeout(FIRST_LOOK, keeper.looked(1)).await.is_err() {
+            tracing::warn!("nothing is known of the queues yet");
+        }
 
         let shared = Shared {
             inbox,
             topics,
-            streams: Arc::new(tokio::sync::Semaphore::new(config.streams_max.min(tokio::sync::Semaphore::MAX_PERMITS))),
+            streams: Arc::new(tokio::sync::Semaphore::new(
+                config.streams_max.min(tokio::sync::Semaphore::MAX_PERMITS),
+            )),
             config,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             queues: Mutex::default(),
-            _keeper: keeper,
 
             broker,
         };

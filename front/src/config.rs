@@ -126,7 +126,8 @@ impl Route {
         let queue = self.parse("queue", self.queue.as_deref().unwrap_or("default"), Queue::new, &mut wrong);
         let action = self.parse("action", self.action.as_deref().unwrap_or("url"), Action::new, &mut wrong);
         let lane = self.parse("lane", self.lane.as_deref().unwrap_or("normal"), str::parse, &mut wrong);
-        let encoding = self.parse("encoding", self.encoding.as_deref().unwrap_or("json"), str::parse, &mut wrong);
+        let encoding =
+            self.parse("encoding", self.encoding.as_deref().unwrap_or("json"), str::parse, &mut wrong);
         let timeout_ms = self.timeout_ms.unwrap_or(front.timeout_ms);
         if timeout_ms == 0 {
             wrong.push(format!("route {:?}: timeout_ms cannot be 0", self.path));
@@ -153,7 +154,9 @@ impl Route {
         parse: impl FnOnce(&'a str) -> Result<T, tempest_protocol::Error>,
         wrong: &mut Vec<String>,
     ) -> Option<T> {
-        parse(word).map_err(|error| wrong.push(format!("route {:?}, {what}: {}", self.path, error.detail()))).ok()
+        parse(word)
+            .map_err(|error| wrong.push(format!("route {:?}, {what}: {}", self.path, error.detail())))
+            .ok()
     }
 }
 

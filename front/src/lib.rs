@@ -26,7 +26,9 @@ pub use work::Work;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another front running there? Name another address with --listen")]
+    #[error(
+        "cannot listen on {address}: {source}; is another front running there? Name another address with --listen"
+    )]
     Bind {
         /// As it was given.
         address: String,

@@ -39,7 +39,9 @@ pub(crate) struct PathParams(Vec<(String, String)>);
 impl PathParams {
     /// Puts the parts into a template.
     pub(crate) fn fill(&self, template: &str) -> String {
-        self.0.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+        self.0
+            .iter()
+            .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
 
     fn last(&self) -> &str {
@@ -100,7 +102,8 @@ impl Router {
     fn find(&self, request: &Request<Body>) -> Result<(Target, PathParams), Refusal> {
         let path = request.uri().path();
         let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
-        let found = found.or_else(|| self.any_host.at(path).ok()).ok_or_else(|| Refusal::new(Code::NotFound))?;
+        let found =
+            found.or_else(|| self.any_host.at(path).ok()).ok_or_else(|| Refusal::new(Code::NotFound))?;
         let takes = |entry: &&Entry| {
             let head = request.method() == Method::HEAD && entry.methods.contains(&Method::GET);
             entry.methods.is_empty() || entry.methods.contains(request.method()) || head
@@ -142,7 +145,8 @@ fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Resu
 }
 
 fn not_allowed(entries: &[Entry]) -> Refusal {
-    let mut methods: Vec<_> = entries.iter().flat_map(|entry| entry.methods.iter()).map(Method::as_str).collect();
+    let mut methods: Vec<_> =
+        entries.iter().flat_map(|entry| entry.methods.iter()).map(Method::as_str).collect();
     methods.dedup();
     Refusal::method_not_allowed(methods.join(", "))
 }

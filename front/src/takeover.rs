@@ -49,7 +49,11 @@ pub(crate) struct Taken {
 
 impl Takeover {
     /// Asks for the socket. Never resolves: the connection is parted from hyper while this is pending.
-    pub(crate) async fn take(self, head: Response<()>, stream: EventStream) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn take(
+        self,
+        head: Response<()>,
+        stream: EventStream,
+    ) -> Result<Response<Body>, Refusal> {
         *self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken { head, stream });
         std::future::pending().await
     }

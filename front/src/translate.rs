@@ -43,7 +43,8 @@ pub(crate) fn request_to_args(parts: &request::Parts, body: Bytes) -> HttpReques
 
 /// The host a request is for, with its port if it has one.
 pub(crate) fn host(parts: &request::Parts) -> Option<String> {
-    let of_header = || parts.headers.get(header::HOST).map(|value| Headers::latin1(value.as_bytes()).into_owned());
+    let of_header =
+        || parts.headers.get(header::HOST).map(|value| Headers::latin1(value.as_bytes()).into_owned());
     parts.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(of_header)
 }
 
@@ -132,7 +133,9 @@ fn http_response(
         };
     }
     // A HEAD or 304 reply without a body may say how long the body would have been; nothing else may say a length.
-    let told = headers.first("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+    let told = headers
+        .first("content-length")
+        .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
     if length == 0 && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED) {
         if let Some(told) = told {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(told));

@@ -83,9 +83,6 @@ impl Inner {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
-        if answer.is_ok() {
-            call.settle();
-        }
         translate::reply_to_response(answer?, &parts.method)
     }
 
@@ -129,7 +126,7 @@ impl Inner {
                 frame,
                 id,
                 depth: 0,
-                settled: false,
+                end: End::Open,
             },
         }
     }
@@ -137,8 +134,7 @@ impl Inner {
 
 /// Whether a request may be run again when nobody knows how far it came (RFC 9110 section 9.2.2).
 fn may_run_twice(parts: &request::Parts, plan: &Plan) -> bool {
-    let idempotent =
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
     idempotent.contains(&parts.method)
         || (plan.idempotency_key && parts.headers.contains_key("idempotency-key"))
 }
@@ -171,11 +167,12 @@ impl Call {
         let presence = self.leave.shared.broker.presence();
         if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
             match timeout(limits::NO_WORKER, self.waiter.reply()).await {
-                Ok(reply) => return readable(reply),
+                Ok(reply) => return self.answered(reply),
                 Err(_) => self.take_back().await?,
             }
         }
-        readable(self.waiter.reply().await)
+        let reply = self.waiter.reply().await;
+        self.answered(reply)
     }
 
     /// Pushes the job. If the answer is lost it is pushed again only when it was taken back or may run twice.
@@ -193,7 +190,7 @@ impl Call {
             };
             let sent = matches!(error, BusError::Away(_));
             if matches!(error, BusError::QueueFull { .. }) {
-                self.leave.settled = true;
+                self.leave.end = End::Unqueued;
                 return Err(Refusal::new(Code::QueueFull));
             }
             debug!(%error, queue = %plan.queue, "a push failed");
@@ -201,7 +198,7 @@ impl Call {
                 return Err(refused(&error));
             }
             if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && !sent {
-                self.leave.settled = true;
+                self.leave.end = End::Unqueued;
                 return Err(Refusal::new(Code::RedisAway));
             }
             if sent {
@@ -220,7 +217,7 @@ impl Call {
         let Leave { shared, plan, frame, .. } = &self.leave;
         match shared.broker.take_back(&plan.queue, plan.lane, frame).await {
             Ok(true) => {
-                self.leave.settled = true;
+                self.leave.end = End::Unqueued;
                 Err(Refusal::new(Code::NoWorker))
             }
             Ok(false) => {
@@ -235,21 +232,29 @@ impl Call {
     }
 
     /// The job has ended: there is nothing to cancel.
-    fn settle(&mut self) {
-        self.leave.settled = true;
+    fn answered(&mut self, reply: Result<Reply, tempest_protocol::Error>) -> Result<Reply, Refusal> {
+        self.leave.end = End::Answered;
+        reply.map_err(|error| {
+            warn!(%error, "a reply cannot be used");
+            Refusal::new(Code::BadReply)
+        })
     }
-}
-
-fn readable(reply: Result<Reply, tempest_protocol::Error>) -> Result<Reply, Refusal> {
-    reply.map_err(|error| {
-        warn!(%error, "a reply cannot be used");
-        Refusal::new(Code::BadReply)
-    })
 }
 
 fn refused(error: &BusError) -> Refusal {
     warn!(%error, "Redis does not take a job");
     Refusal::new(Code::RedisAway)
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has not, or somebody may still work for nothing.
+    Open,
+    /// With a reply, readable or not.
+    Answered,
+    /// The job is in no queue: it was never pushed, or was taken back.
+    Unqueued,
 }
 
 /// Cancels the job when its call ends without a reply: the client left, or the deadline passed.
@@ -260,13 +265,13 @@ struct Leave {
     frame: Bytes,
     id: JobId,
     depth: u64,
-    settled: bool,
+    end: End,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.state.load.ended(self.settled, Instant::now());
-        if self.settled {
+        self.state.load.ended(self.end == End::Answered, Instant::now());
+        if self.end != End::Open {
             return;
         }
         let (shared, plan, frame) = (self.shared.clone(), self.plan.clone(), self.frame.clone());
@@ -279,4 +284,3 @@ impl Drop for Leave {
         });
     }
 }
-
