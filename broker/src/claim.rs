@@ -1,0 +1,153 @@
+//! How jobs come to a worker: a blocking claim on a connection of its own, and looks that do not block
+//! (SPEC "Claims").
+//!
+//! The answer to a claim can get lost, the claim itself never: the job then lies in the run list of its slot, where
+//! [`Broker::look`] finds it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use bytes::Bytes;
+use redis::{FromRedisValue, RedisError, Value, aio::MultiplexedConnection, cmd, pipe};
+use tempest_protocol::{Keys, Lane, Queue, WorkerId, limits};
+
+use crate::{Broker, Error};
+
+/// The run list of one slot of a worker: where its claimed job lies until it is acked. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunList {
+    queue: Queue,
+    key: Arc<str>,
+}
+
+impl RunList {
+    /// The queue whose jobs it holds.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Its full key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// A connection for claims: at most one is under way, and nothing else is done on it.
+pub struct ClaimLink {
+    broker: Broker,
+    connection: Option<MultiplexedConnection>,
+    client: Arc<AtomicI64>,
+}
+
+/// Names the connection of a [`ClaimLink`] from outside, to wake the claim that blocks on it.
+#[derive(Clone, Debug)]
+pub struct ClaimId(Arc<AtomicI64>);
+
+impl Broker {
+    /// The run list of a slot, from 0.
+    pub fn run_list(&self, queue: &Queue, worker: &WorkerId, slot: usize) -> RunList {
+        self.run_list_of(queue, &Keys::entry(worker, slot))
+    }
+
+    /// The run list of an entry `<worker>.<slot>` of the set `workers`.
+    pub fn run_list_of(&self, queue: &Queue, entry: &str) -> RunList {
+        RunList { queue: queue.clone(), key: self.keys().run_entry(queue, entry).into() }
+    }
+
+    /// A link for claims. It connects when it is first used.
+    pub fn claim_link(&self) -> ClaimLink {
+        ClaimLink { broker: self.clone(), connection: None, client: Arc::default() }
+    }
+
+    /// Wakes the claim that blocks on a link: its answer comes at once, nil or a job. Gives whether one was woken.
+    /// Where Redis does not permit this it is false, and the claim ends by itself within [`limits::BLOCK`].
+    pub async fn unblock(&self, claim: &ClaimId) -> Result<bool, Error> {
+        let client = claim.0.load(Ordering::Acquire);
+        if client == 0 {
+            return Ok(false);
+        }
+        match self.link().ask::<u64>(cmd("CLIENT").arg("UNBLOCK").arg(client)).await {
+            Ok(woken) => Ok(woken > 0),
+            Err(Error::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Claims a job for each of the run lists, as far as the lane has any, in one write. Does not block.
+    ///
+    /// Errors: any; some jobs may have been claimed all the same, so look into the run lists.
+    pub async fn take(&self, lane: Lane, runs: &[RunList]) -> Result<Vec<Option<Bytes>>, Error> {
+        let Some(first) = runs.first() else { return Ok(Vec::new()) };
+        let key = self.keys().lane(&first.queue, lane);
+        let mut commands = pipe();
+        for run in runs {
+            commands.cmd("LMOVE").arg(&key).arg(&*run.key).arg("LEFT").arg("RIGHT");
+        }
+        let answers = self.link().ask_all(&commands).await?;
+        answers
+            .into_iter()
+            .map(|answer| read::<Option<Vec<u8>>>(answer).map(|job| job.map(Bytes::from)))
+            .collect()
+    }
+
+    /// What lies in a run list, the oldest first.
+    pub async fn look(&self, run: &RunList) -> Result<Vec<Bytes>, Error> {
+        let frames: Vec<Vec<u8>> = self.link().ask(cmd("LRANGE").arg(&*run.key).arg(0).arg(-1)).await?;
+        Ok(frames.into_iter().map(Bytes::from).collect())
+    }
+
+    /// How much lies in each of the run lists, in one write.
+    pub async fn held(&self, runs: &[RunList]) -> Result<Vec<usize>, Error> {
+        let mut commands = pipe();
+        for run in runs {
+            commands.cmd("LLEN").arg(&*run.key);
+        }
+        let answers = self.link().ask_all(&commands).await?;
+        answers.into_iter().map(read).collect()
+    }
+}
+
+pub(crate) fn read<T: FromRedisValue>(answer: Result<Value, Error>) -> Result<T, Error> {
+    redis::from_redis_value(answer?).map_err(|error| RedisError::from(error).into())
+}
+
+impl ClaimLink {
+    /// Names this link's connection of now, and of whenever it connects anew.
+    pub fn id(&self) -> ClaimId {
+        ClaimId(self.client.clone())
+    }
+
+    /// Moves the next job of a lane into a run list; waits up to [`limits::BLOCK`] for one.
+    ///
+    /// Errors: any closes the connection for good, the next claim connects anew; look into the run list, the job may
+    /// be there. Dropping the future closes the connection too, with the same consequence.
+    pub async fn claim(&mut self, lane: Lane, run: &RunList) -> Result<Option<Bytes>, Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let mut claim = cmd("BLMOVE");
+        claim.arg(self.broker.keys().lane(&run.queue, lane)).arg(&*run.key);
+        claim.arg("LEFT").arg("RIGHT").arg(limits::BLOCK.as_secs());
+        let answer = claim.query_async::<Option<Vec<u8>>>(&mut connection).await;
+        if answer.is_ok() {
+            self.connection = Some(connection);
+        }
+        Ok(answer?.map(Bytes::from))
+    }
+
+    async fn connect(&mut self) -> Result<MultiplexedConnection, Error> {
+        self.client.store(0, Ordering::Release);
+        let mut connection = self.broker.link().dedicated(limits::BLOCK_ANSWER).await?;
+        // Without the id (an ACL may forbid the command) claims end by themselves.
+        let id = cmd("CLIENT").arg("ID").query_async::<i64>(&mut connection).await.map_err(Error::from);
+        match id {
+            Ok(id) => self.client.store(id, Ordering::Release),
+            Err(Error::Refused { word, .. }) if word == "NOPERM" => {}
+            Err(error) => return Err(error),
+        }
+        Ok(connection)
+    }
+}

@@ -1,0 +1,194 @@
+//! How a worker is known to live: its slots stand in `workers`, its lease is renewed each second (SPEC "Leases").
+//!
+//! A beat is one write that repeats everything, so whatever Redis forgot (failover, FLUSHALL) is there again within
+//! a second. Nothing here decides that somebody is dead; that is recovery.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{Pipeline, pipe};
+use tempest_protocol::{Keys, Queue, WorkerId, limits};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{Broker, Error, Trouble, clock::millis};
+
+/// What Redis has confirmed of a worker's beats.
+#[derive(Clone, Copy, Debug)]
+pub struct Beats {
+    /// When the last confirmed beat was sent: the lease lasts at least [`limits::LEASE`] from here.
+    pub sent: Instant,
+    /// How many beats were confirmed.
+    pub count: u64,
+    /// How often more than a lease lay between two of them. A claim that was read when this had risen since it was
+    /// sent must not be started: others may hold this worker for dead.
+    pub lapses: u64,
+}
+
+/// A worker's registration and its beats. Dropping it stops the beats and leaves the registration to recovery; see
+/// [`Lease::leave`] for a clean end.
+pub struct Lease {
+    shared: Arc<Shared>,
+    beating: CancellationToken,
+}
+
+struct Shared {
+    broker: Broker,
+    worker: WorkerId,
+    /// The queues and how many slots of each are registered.
+    places: Vec<(Queue, usize)>,
+    about: Mutex<String>,
+    beats: watch::Sender<Beats>,
+}
+
+impl Broker {
+    /// Registers a worker with `slots` run lists in each queue and begins to beat. The first beat is answered before
+    /// this returns. `about` is the lease's value: what the worker says of itself.
+    ///
+    /// Errors: those of the first beat. Later ones are tried again for ever.
+    pub async fn lease(
+        &self,
+        worker: WorkerId,
+        places: Vec<(Queue, usize)>,
+        about: &serde_json::Value,
+    ) -> Result<Lease, Error> {
+        let beats = Beats { sent: Instant::now(), count: 0, lapses: 0 };
+        let shared = Arc::new(Shared {
+            broker: self.clone(),
+            worker,
+            places,
+            about: Mutex::new(about.to_string()),
+            beats: watch::Sender::new(beats),
+        });
+        shared.beat().await?;
+        let beating = CancellationToken::new();
+        let (task, stop) = (shared.clone(), beating.clone());
+        self.spawn(async move {
+            stop.run_until_cancelled(task.beats()).await;
+        });
+        Ok(Lease { shared, beating })
+    }
+}
+
+impl Lease {
+    /// The worker it is for.
+    pub fn worker(&self) -> &WorkerId {
+        &self.shared.worker
+    }
+
+    /// What Redis has confirmed so far. Changes with each beat.
+    pub fn beats(&self) -> watch::Receiver<Beats> {
+        self.shared.beats.subscribe()
+    }
+
+    /// Whether a beat that was sent less than `age` ago (monotonic clock) was confirmed.
+    pub fn confirmed_within(&self, age: Duration) -> bool {
+        self.shared.beats.borrow().sent.elapsed() < age
+    }
+
+    /// How often the lease may have run out so far; see [`Beats::lapses`].
+    pub fn lapses(&self) -> u64 {
+        self.shared.beats.borrow().lapses
+    }
+
+    /// Beats once, out of turn.
+    ///
+    /// Errors: it was refused, or the connection is down.
+    pub async fn beat_now(&self) -> Result<(), Error> {
+        self.shared.beat().await
+    }
+
+    /// Changes what the worker says of itself; beats once.
+    ///
+    /// Errors: the beat failed. The next one carries the new text all the same.
+    pub async fn set_about(&self, about: &serde_json::Value) -> Result<(), Error> {
+        *self.shared.about.lock().await = about.to_string();
+        self.shared.beat().await
+    }
+
+    /// Stops beating, takes the slots out of `workers` and deletes the lease. Call it when the run lists are empty:
+    /// nobody looks into them afterwards but the hourly sweep.
+    pub async fn leave(self) -> Result<(), Error> {
+        self.beating.cancel();
+        let _last = self.shared.about.lock().await; // a beat under way would register it again
+        let keys = self.shared.broker.keys();
+        let mut commands = pipe();
+        for (queue, slots) in &self.shared.places {
+            commands.cmd("SREM").arg(keys.workers(queue)).arg(self.shared.entries(*slots));
+            commands.cmd("DEL").arg(keys.lease(queue, &self.shared.worker));
+        }
+        all(self.shared.broker.link().ask_all(&commands).await?)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.beating.cancel();
+    }
+}
+
+impl Shared {
+    fn entries(&self, slots: usize) -> Vec<String> {
+        (0..slots).map(|slot| Keys::entry(&self.worker, slot)).collect()
+    }
+
+    fn beat_of(&self, about: &str) -> Pipeline {
+        let keys = self.broker.keys();
+        let mut commands = pipe();
+        let queues: Vec<_> = self.places.iter().map(|(queue, _)| queue.as_str()).collect();
+        commands.cmd("SADD").arg(keys.queues()).arg(queues);
+        for (queue, slots) in &self.places {
+            commands.cmd("SADD").arg(keys.workers(queue)).arg(self.entries(*slots));
+            let lease = keys.lease(queue, &self.worker);
+            commands.cmd("SET").arg(lease).arg(about).arg("PX").arg(millis(limits::LEASE));
+        }
+        commands
+    }
+
+    /// One beat at a time; the text is locked for as long as it lasts.
+    async fn beat(&self) -> Result<(), Error> {
+        let about = self.about.lock().await;
+        let sent = Instant::now();
+        all(self.broker.link().ask_all(&self.beat_of(&about)).await?)?;
+        self.beats.send_modify(|beats| {
+            if beats.sent.elapsed() > limits::LEASE && beats.count > 0 {
+                beats.lapses += 1;
+            }
+            (beats.sent, beats.count) = (sent, beats.count + 1);
+        });
+        Ok(())
+    }
+
+    async fn beats(&self) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(limits::BEAT).await;
+            while let Err(error) = self.beat_when_up().await {
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(%error, worker = %self.worker, "a beat failed; trying on");
+                }
+                let pause = match error.trouble() {
+                    Trouble::Reconnect => Duration::ZERO, // the connection itself backs off
+                    _ => Duration::from_millis(fastrand::u64(100..1_000)),
+                };
+                tokio::time::sleep(pause).await;
+            }
+            if std::mem::take(&mut failing) {
+                debug!(worker = %self.worker, "beats are confirmed again");
+            }
+        }
+    }
+
+    async fn beat_when_up(&self) -> Result<(), Error> {
+        self.broker.up().await;
+        self.beat().await
+    }
+}
+
+/// The first error among answers.
+fn all(answers: Vec<Result<redis::Value, Error>>) -> Result<(), Error> {
+    answers.into_iter().try_for_each(|answer| answer.map(drop))
+}

@@ -1,0 +1,160 @@
+//! How a claimed job leaves its run list: answered, acked, given back, put off or given up (SPEC "Ack", "Failures").
+//!
+//! Reply first, ack second: a crash between the two gives a duplicate, never a loss. The ack removes exactly the
+//! bytes that were claimed and nothing else.
+
+use bytes::Bytes;
+use redis::{Cmd, cmd, pipe};
+use tempest_protocol::{Lane, limits};
+
+use crate::{
+    Broker, Error,
+    claim::{RunList, read},
+};
+
+/// What became of a reply and the ack behind it. The two are independent: Redis may take one and refuse the other.
+#[derive(Debug)]
+pub struct Settled {
+    /// Whether the reply is in its mailbox. A refused one is to be sent again until the deadline.
+    pub reply: Result<(), Error>,
+    /// Whether the ack was carried out, and if so whether the job was still in the run list.
+    pub ack: Result<Acked, Error>,
+}
+
+/// What an ack found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// The job; it is gone now.
+    Done,
+    /// Nothing: it was taken away meanwhile (recovered, or acked before). No error.
+    TakenAway,
+}
+
+impl Acked {
+    fn of(removed: u64) -> Self {
+        if removed > 0 { Self::Done } else { Self::TakenAway }
+    }
+}
+
+impl Broker {
+    /// Sends a reply and acks its job in one write.
+    ///
+    /// Errors: [`Error::Down`]: nothing was sent; [`Error::Away`]: unknown, do both again. Refusals by Redis stand in
+    /// the two halves of [`Settled`].
+    pub async fn answer_and_ack(
+        &self,
+        reply_to: &str,
+        reply: &Bytes,
+        run: &RunList,
+        frame: &Bytes,
+    ) -> Result<Settled, Error> {
+        let mut commands = pipe();
+        commands.add_command(answer(reply_to, reply)).add_command(remove(run, frame));
+        let mut answers = self.link().ask_all(&commands).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())));
+        let reply = next().map(drop);
+        let ack = read(next()).map(Acked::of);
+        Ok(Settled { reply, ack })
+    }
+
+    /// Acks a job: removes it from its run list.
+    pub async fn ack(&self, run: &RunList, frame: &Bytes) -> Result<Acked, Error> {
+        self.link().ask(&remove(run, frame)).await.map(Acked::of)
+    }
+
+    /// Returns a job that was not started to the head of its lane, bytes unchanged; not an attempt. It takes the
+    /// oldest job of the run list, and gives what it moved: none if the list was empty.
+    pub async fn give_back(&self, run: &RunList, lane: Lane) -> Result<Option<Bytes>, Error> {
+        self.give_back_from("LEFT", run, lane).await
+    }
+
+    /// The same with the newest job of a run list that holds one that runs.
+    pub async fn give_back_newest(&self, run: &RunList, lane: Lane) -> Result<Option<Bytes>, Error> {
+        self.give_back_from("RIGHT", run, lane).await
+    }
+
+    async fn give_back_from(&self, end: &str, run: &RunList, lane: Lane) -> Result<Option<Bytes>, Error> {
+        let mut give = cmd("LMOVE");
+        give.arg(run.key()).arg(self.keys().lane(run.queue(), lane)).arg(end).arg("LEFT");
+        Ok(self.link().ask::<Option<Vec<u8>>>(&give).await?.map(Bytes::from))
+    }
+
+    /// Puts a failed job off: `member` (its frame with `attempt` raised) becomes due at `due_ms` in Redis time.
+    pub async fn retry_later(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        member: &Bytes,
+        due_ms: u64,
+    ) -> Result<Acked, Error> {
+        self.exchange(run, frame, &self.keys().later(run.queue()), member, due_ms).await
+    }
+
+    /// Gives a job up: `member` is kept in `dead` for a human.
+    pub async fn bury(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        member: &Bytes,
+        died_ms: u64,
+    ) -> Result<Acked, Error> {
+        let dead = self.keys().dead(run.queue());
+        let acked = self.exchange(run, frame, &dead, member, died_ms).await?;
+        let keep = isize::try_from(limits::DEAD_JOBS_MAX).unwrap_or(isize::MAX);
+        let trim: Result<u64, Error> =
+            self.link().ask(cmd("ZREMRANGEBYRANK").arg(&dead).arg(0).arg(-keep - 1)).await;
+        if let Err(error) = trim {
+            tracing::debug!(%error, "dead was not trimmed; the next tick does it");
+        }
+        Ok(acked)
+    }
+
+    /// Puts a job that was started and will not end back to the head of its lane, as `member`, in one step.
+    pub async fn restart(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        member: &Bytes,
+        lane: Lane,
+    ) -> Result<Acked, Error> {
+        let lane = self.keys().lane(run.queue(), lane);
+        let mut commands = pipe();
+        commands.cmd("LPUSH").arg(&lane).arg(member.as_ref()).ignore().add_command(remove(run, frame));
+        let (removed,): (u64,) = self.link().transact(&commands).await?;
+        if removed == 0 {
+            self.link().ask::<u64>(cmd("LREM").arg(&lane).arg(1).arg(member.as_ref())).await?;
+        }
+        Ok(Acked::of(removed))
+    }
+
+    /// Out of the run list and into a sorted set, both or none. Was it taken away before, the set does not keep it.
+    async fn exchange(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        set: &str,
+        member: &Bytes,
+        score_ms: u64,
+    ) -> Result<Acked, Error> {
+        let mut commands = pipe();
+        commands.cmd("ZADD").arg(set).arg(score_ms).arg(member.as_ref()).ignore();
+        commands.add_command(remove(run, frame));
+        let (removed,): (u64,) = self.link().transact(&commands).await?;
+        if removed == 0 {
+            self.link().ask::<u64>(cmd("ZREM").arg(set).arg(member.as_ref())).await?;
+        }
+        Ok(Acked::of(removed))
+    }
+}
+
+fn answer(reply_to: &str, reply: &Bytes) -> Cmd {
+    let mut command = cmd("RPUSH");
+    command.arg(reply_to).arg(reply.as_ref());
+    command
+}
+
+fn remove(run: &RunList, frame: &Bytes) -> Cmd {
+    let mut command = cmd("LREM");
+    command.arg(run.key()).arg(1).arg(frame.as_ref());
+    command
+}
