@@ -1,0 +1,63 @@
+//! A thread that starts children. Linux ties a child's parent-death signal to the *thread* that started it, so that
+//! thread must live as long as the supervisor does.
+
+use std::{process::Stdio, sync::mpsc};
+
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+    sync::oneshot,
+};
+
+/// What a child ends by when the supervisor is gone.
+const SETPRIV: [&str; 3] = ["--pdeathsig", "KILL", "--"];
+
+type Order = (Command, oneshot::Sender<std::io::Result<Child>>);
+
+/// Starts children on a thread of its own, which ends with this value.
+pub(crate) struct Spawner {
+    orders: mpsc::Sender<Order>,
+    setpriv: bool,
+}
+
+impl Spawner {
+    /// Starts the thread. Must be called inside a tokio runtime.
+    pub(crate) fn start() -> Self {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        let runtime = Handle::current();
+        std::thread::spawn(move || {
+            let _inside = runtime.enter();
+            for (mut command, started) in inbox {
+                // A receiver that is gone drops the child, which kills it.
+                started.send(command.spawn()).ok();
+            }
+        });
+        Self { orders, setpriv: has_setpriv() }
+    }
+
+    /// A command for a program that ends when the supervisor does, as far as the system has means for that.
+    pub(crate) fn command(&self, program: &std::path::Path, arguments: &[String]) -> Command {
+        let mut command = if self.setpriv {
+            let mut command = Command::new("setpriv");
+            command.args(SETPRIV).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.args(arguments);
+        command
+    }
+
+    pub(crate) async fn spawn(&self, command: Command) -> std::io::Result<Child> {
+        let gone = || std::io::Error::other("the thread that starts children is gone");
+        let (started, answer) = oneshot::channel();
+        self.orders.send((command, started)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn has_setpriv() -> bool {
+    let mut trial = std::process::Command::new("setpriv");
+    trial.args(SETPRIV).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    cfg!(target_os = "linux") && trial.status().is_ok_and(|status| status.success())
+}
