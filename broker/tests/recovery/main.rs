@@ -1,0 +1,13 @@
+//! What becomes of the jobs of workers that are gone, against a private redis-server.
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/server.rs"]
+mod server;
+
+mod forced;
+mod keeper;
+mod presence;
+mod rivals;
+mod scene;
+mod silent;
