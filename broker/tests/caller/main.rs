@@ -1,0 +1,17 @@
+//! The broker side of a caller against a private redis-server: setup, push, mailboxes, live topics, control.
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/server.rs"]
+mod server;
+
+mod control;
+mod harness;
+mod inbox;
+mod parts;
+mod push;
+mod restart;
+mod setup;
+mod topics;
+mod topics_rebuilt;
+mod trouble;
