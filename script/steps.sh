@@ -35,7 +35,7 @@ cargo_part() { cargo "$1" --version >/dev/null 2>&1 || skip "cargo $1 is missing
 
 step_format() {
   cargo_part fmt rustfmt
-  cargo fmt --all --check
+  cargo fmt --all --check -- --color=never
 }
 
 step_clippy() {
@@ -72,7 +72,7 @@ step_rust() {
 step_fuzz() {
   local seconds=5
   if [[ $length == long ]]; then seconds=60; fi
-  cargo run --locked --quiet --package tempest-fuzz -- --seconds "$seconds"
+  cargo run --locked --quiet --package tempest-protocol-fuzz -- --seconds "$seconds"
 }
 
 # --- other languages -----------------------------------------------------------------------------------------------
@@ -87,9 +87,11 @@ step_shell() {
   echo "shellcheck: ${#files[@]} files passed"
 }
 
+# One configuration for all Python of the checkout.
 step_python-format() {
-  "$python" -m ruff format --check clients/python script/tests
-  "$python" -m ruff check clients/python script/tests
+  local config=(--config clients/python/pyproject.toml --no-cache) folders=(clients/python script/tests examples/hello)
+  "$python" -m ruff format --check "${config[@]}" "${folders[@]}"
+  "$python" -m ruff check "${config[@]}" "${folders[@]}"
 }
 
 step_python-types() { (cd clients/python && "$python" -m mypy); }

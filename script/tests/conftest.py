@@ -53,9 +53,7 @@ class Machine:
     def environment(self, **extra: str) -> dict[str, str]:
         return {"PATH": str(self.bin), "HOME": str(self.root), **extra}
 
-    def run(
-        self, *argv: str, as_user: bool = False, **extra: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, as_user: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
         """Runs a script of the copy; `as_user` gives up root if the test has it."""
         identity = {}
         if as_user and os.geteuid() == 0:

@@ -59,9 +59,7 @@ def test_is_silent_when_all_is_there(served: Machine) -> None:
 
 
 @pytest.mark.parametrize("file", ["requirements.lock", "pyproject.toml"])
-def test_fills_the_venv_again_when_its_sources_change(
-    served: Machine, file: str
-) -> None:
+def test_fills_the_venv_again_when_its_sources_change(served: Machine, file: str) -> None:
     served.run("script/bootstrap")
     with (served.root / "clients" / "python" / file).open("a") as source:
         source.write("# changed\n")
@@ -88,9 +86,7 @@ def test_the_server_does_not_take_test_tools_away(tested: Machine) -> None:
     ("name", "as_named"),
     [("redis-server", "redis-server"), ("curl", "curl"), ("cc", "cc")],
 )
-def test_without_apt_names_what_to_install(
-    served: Machine, name: str, as_named: str
-) -> None:
+def test_without_apt_names_what_to_install(served: Machine, name: str, as_named: str) -> None:
     served.without(name)
     run = served.run("script/bootstrap", "server")
     assert run.returncode == 1
@@ -230,9 +226,7 @@ def test_an_old_node_is_no_node(tested: Machine) -> None:
 
 
 def test_what_pip_could_not_do_is_one_line(served: Machine) -> None:
-    failing = (
-        'case "$*" in *"pip install"*) echo "ERROR: no network" >&2; exit 1 ;; esac'
-    )
+    failing = 'case "$*" in *"pip install"*) echo "ERROR: no network" >&2; exit 1 ;; esac'
     served.program("python", failing, served.root / ".venv" / "bin")
     run = served.run("script/bootstrap")
     assert run.returncode == 1

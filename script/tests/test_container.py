@@ -134,9 +134,7 @@ def test_every_member_of_the_workspace_travels() -> None:
 
 
 def test_what_is_installed_from_the_build_is_a_binary_of_the_workspace() -> None:
-    installed = re.findall(
-        r"target/release/([\w-]+)", (ROOT / "Dockerfile").read_text()
-    )
+    installed = re.findall(r"target/release/([\w-]+)", (ROOT / "Dockerfile").read_text())
     assert sorted(installed) == ["hello-rust", "tempest"]
     for name in installed:
         assert (BUILT / name).exists(), f"cargo built no {name}"
@@ -163,8 +161,7 @@ def test_the_workers_are_there() -> None:
     assert program == "python"
     folder = ROOT / "examples" / "hello" / "python-sdk"
     compiled = subprocess.run(
-        [sys.executable, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"]
-        + [folder / file],
+        [sys.executable, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"] + [folder / file],
         check=False,
     )
     assert compiled.returncode == 0
