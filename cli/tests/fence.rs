@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 /// Every member of the workspace and the members it may build on. A new one must be entered here, by decision.
 const LAYERS: &[(&str, &[&str])] = &[
     ("tempest-protocol", &[]),
-    ("tempest-fuzz", &["tempest-protocol"]),
+    ("tempest-protocol-fuzz", &["tempest-protocol"]),
     ("tempest-broker", &["tempest-protocol"]),
     ("tempest-front", &["tempest-protocol", "tempest-broker"]),
     ("tempest-worker", &["tempest-protocol", "tempest-broker"]),
