@@ -1,0 +1,216 @@
+//! The slots and lanes of one queue: which jobs lie where, which claims block.
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use tempest_broker::{Beats, Broker, ClaimId, ClaimLink, Error, RunList};
+use tempest_protocol::{Job, Keys, Lane, Queue, WorkerId};
+use tokio::{sync::watch, time::Instant};
+
+/// A slot of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) place: usize,
+    slot: usize,
+}
+
+/// A queue this worker works for.
+pub(super) struct Place {
+    queue: Queue,
+    slots: Vec<Slot>,
+    sources: Vec<Source>,
+}
+
+struct Slot {
+    run: RunList,
+    /// Jobs that lie in the run list and that this worker answers for: started, or in the backlog.
+    known: Vec<Bytes>,
+    /// A claim is under way that would put a job here: what lies here may be its answer.
+    claiming: bool,
+}
+
+/// A lane jobs are claimed from.
+pub(super) struct Source {
+    lane: Lane,
+    /// Away while a claim is under way.
+    link: Option<ClaimLink>,
+    pub(super) id: ClaimId,
+    /// The claim under way was told to come back.
+    pub(super) woken: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// What a claim came back with.
+pub(super) struct Came {
+    pub(super) spot: Spot,
+    pub(super) source: usize,
+    /// The lease's lapses when it was sent.
+    pub(super) lapses: u64,
+    link: ClaimLink,
+    answer: Result<Option<Bytes>, Error>,
+}
+
+impl Place {
+    pub(super) fn new(
+        broker: &Broker,
+        queue: &Queue,
+        worker: &WorkerId,
+        slots: usize,
+        lanes: &[Lane],
+    ) -> Self {
+        let slot =
+            |slot| Slot { run: broker.run_list(queue, worker, slot), known: Vec::new(), claiming: false };
+        let source = |lane: &Lane| {
+            let link = broker.claim_link();
+            let id = link.id();
+            Source { lane: *lane, link: Some(link), id, woken: false, failures: 0, not_before: None }
+        };
+        Self {
+            queue: queue.clone(),
+            slots: (0..slots).map(slot).collect(),
+            sources: lanes.iter().map(source).collect(),
+        }
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(super) fn run(&self, spot: Spot) -> &RunList {
+        &self.slots[spot.slot].run
+    }
+
+    /// How many jobs of a slot are known.
+    pub(super) fn known(&self, spot: Spot) -> usize {
+        self.slots[spot.slot].known.len()
+    }
+
+    pub(super) fn know(&mut self, spot: Spot, frame: Bytes) {
+        self.slots[spot.slot].known.push(frame);
+    }
+
+    pub(super) fn forget(&mut self, spot: Spot, frame: &Bytes) {
+        let known = &mut self.slots[spot.slot].known;
+        if let Some(index) = known.iter().position(|other| other == frame) {
+            known.remove(index);
+        }
+    }
+
+    /// How many jobs are known in all.
+    pub(super) fn jobs(&self) -> usize {
+        self.slots.iter().map(|slot| slot.known.len()).sum()
+    }
+
+    /// Those of `frames` that are not known, each as often as it lies there too often.
+    pub(super) fn unknown(&self, spot: Spot, frames: Vec<Bytes>) -> Vec<Bytes> {
+        let mut known = self.slots[spot.slot].known.clone();
+        let mut is_known = |frame: &Bytes| {
+            let index = known.iter().position(|other| other == frame);
+            index.map(|index| known.swap_remove(index)).is_some()
+        };
+        frames.into_iter().filter(|frame| !is_known(frame)).collect()
+    }
+
+    /// Slots no claim is under way to: what lies in them is known, or its claim's answer was lost.
+    pub(super) fn idle(&self, place: usize) -> Vec<Spot> {
+        let idle = self.slots.iter().enumerate().filter(|(_, slot)| !slot.claiming);
+        idle.map(|(slot, _)| Spot { place, slot }).collect()
+    }
+
+    /// Up to `count` slots that nothing lies in, and the lane of a source.
+    pub(super) fn free(&self, place: usize, source: usize, count: usize) -> (Lane, Vec<Spot>) {
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.known.is_empty() && !slot.claiming);
+        (self.sources[source].lane, free.map(|(slot, _)| Spot { place, slot }).take(count).collect())
+    }
+
+    /// Whether a lane is left on which no claim blocks and that need not wait after a failure.
+    pub(super) fn may_claim(&self) -> bool {
+        self.sources.iter().any(Source::is_ready)
+    }
+
+    /// When the next lane has waited long enough after a failure.
+    pub(super) fn next_claim(&self) -> Option<Instant> {
+        self.sources
+            .iter()
+            .filter(|source| source.link.is_some())
+            .filter_map(|source| source.not_before)
+            .min()
+    }
+
+    /// A claim for each lane that may have one and finds a free slot.
+    pub(super) fn claims(
+        &mut self,
+        place: usize,
+        beats: &watch::Receiver<Beats>,
+    ) -> Vec<BoxFuture<'static, Came>> {
+        let mut claims = Vec::new();
+        for (index, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.is_ready()) {
+            let free = |slot: &Slot| slot.known.is_empty() && !slot.claiming;
+            let Some(slot) = self.slots.iter().position(free) else { break };
+            let Some(mut link) = source.link.take() else { continue };
+            self.slots[slot].claiming = true;
+            (source.woken, source.not_before) = (false, None);
+            let (run, lane, beats) = (self.slots[slot].run.clone(), source.lane, beats.clone());
+            let claim = async move {
+                let lapses = beats.borrow().lapses;
+                let answer = link.claim(lane, &run).await;
+                Came { spot: Spot { place, slot }, source: index, lapses, link, answer }
+            };
+            claims.push(claim.boxed());
+        }
+        claims
+    }
+
+    /// Takes back the link of a claim. Gives its answer.
+    pub(super) fn came(&mut self, came: Came) -> Result<Option<Bytes>, Error> {
+        let source = &mut self.sources[came.source];
+        source.link = Some(came.link);
+        source.woken = false;
+        if came.answer.is_ok() {
+            source.failures = 0;
+        }
+        self.slots[came.spot.slot].claiming = false;
+        came.answer
+    }
+
+    /// Counts a failure of a source. Gives how many there were since its last success.
+    pub(super) fn failed(&mut self, source: usize) -> u32 {
+        let source = &mut self.sources[source];
+        source.failures = source.failures.saturating_add(1);
+        source.failures
+    }
+
+    /// Claims nothing from a source before then.
+    pub(super) fn wait(&mut self, source: usize, until: Instant) {
+        self.sources[source].not_before = Some(until);
+    }
+
+    /// Sources whose claim blocks and was not woken yet.
+    pub(super) fn blocking(&mut self) -> impl Iterator<Item = &mut Source> {
+        self.sources.iter_mut().filter(|source| source.link.is_none() && !source.woken)
+    }
+
+    /// The lane a job is to go back to: its own, if it can be read.
+    pub(super) fn lane_of(&self, frame: &Bytes, keys: &Keys) -> Lane {
+        Job::decode(frame.clone(), keys).map(|job| job.envelope.lane).unwrap_or_default()
+    }
+}
+
+impl Source {
+    fn is_ready(&self) -> bool {
+        self.link.is_some() && self.not_before.is_none_or(|until| until <= Instant::now())
+    }
+}
+
+/// All lanes of all places in the order in which they are looked at: by rank, queues of one rank in turn.
+pub(super) fn order(places: &[Place], from_below: bool, turn: u64) -> Vec<(usize, usize)> {
+    let count = places.len();
+    let first = usize::try_from(turn).unwrap_or(0) % count.max(1);
+    let lanes = places.first().map_or(0, |place| place.sources.len());
+    let mut order = Vec::with_capacity(count * lanes);
+    for lane in 0..lanes {
+        let lane = if from_below { lanes - 1 - lane } else { lane };
+        order.extend((0..count).map(|place| ((first + place) % count, lane)));
+    }
+    order
+}

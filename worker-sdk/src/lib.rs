@@ -1,0 +1,47 @@
+//! Write Tempest workers in Rust.
+//!
+//! ```no_run
+//! use tempest_worker::{Context, Request, Worker, shutdown_signal};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), tempest_worker::Error> {
+//!     let worker = Worker::new("default")
+//!         .on("url", |request: Request, _: Context| async move { format!("You asked for {}\n", request.path()) })
+//!         .concurrency(16);
+//!     let report = worker.run(shutdown_signal()).await?;
+//!     println!("{report}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A worker claims jobs, runs their handlers, replies and acks, at least once, as `protocol/SPEC.md` says. Handlers
+//! run on the tokio runtime: one that blocks a thread for long belongs into [`tokio::task::spawn_blocking`]. Starting
+//! and restarting worker processes, and recovering what a dead one held, is the supervisor's work, not done here.
+
+mod context;
+mod desk;
+mod error;
+mod failed;
+mod handler;
+mod identity;
+mod memory;
+mod options;
+mod report;
+mod request;
+mod response;
+mod running;
+mod settling;
+mod shared;
+mod shutdown;
+mod worker;
+
+pub use context::Context;
+pub use error::Error;
+pub use failed::Failed;
+pub use report::Report;
+pub use request::Request;
+pub use response::{IntoResponse, Response};
+pub use shutdown::shutdown_signal;
+pub use tempest_broker::{Broker, Settings};
+pub use tempest_protocol::{Code, Headers, JobId, Lane};
+pub use worker::Worker;

@@ -1,0 +1,180 @@
+//! One job from its claim to its end (SPEC "Running a job").
+//!
+//! Whatever happens here, the job leaves its run list only through `settling`, and only after its reply.
+
+use std::{pin::pin, time::Duration};
+
+use tempest_protocol::{Code, Content, Envelope, Failure, Job, dead};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    Context, Failed,
+    handler::{Handler, Outcome},
+    report::Ending,
+    settling::{self, Settling},
+    shared::{Held, Shared},
+};
+
+/// How long a handler may take to notice that nobody waits any more, before it is dropped.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Runs a job, or finds out why it is not to be run, and settles it.
+pub(crate) async fn run(shared: &Shared, held: Held) -> Ending {
+    let job = match Job::decode(held.frame.clone(), shared.broker.keys()) {
+        Ok(job) => job,
+        Err(error) => {
+            warn!(queue = %held.run.queue(), %error, "this is no job; it goes to dead");
+            let failure = Failure::new(Code::BadJob, error.to_string());
+            let now_ms = shared.broker.now_ms();
+            let member = dead::undecodable(&held.frame, &failure, now_ms);
+            settling::settle(shared, held, Settling::Bury { member, died_ms: now_ms }).await;
+            return Ending::Failed;
+        }
+    };
+    let (ending, settling) = match refuse(shared, &job) {
+        Some(refused) => refused,
+        None => match shared.handler(&job.envelope.action) {
+            Some(handler) => start(shared, &held, &job, handler).await,
+            None => {
+                let action = &job.envelope.action;
+                let failed = Failed::coded(Code::NoHandler, format!("no handler for action {action}"));
+                (Ending::Failed, fail(shared, &job, failed))
+            }
+        },
+    };
+    settling::settle(shared, held, settling).await;
+    ending
+}
+
+/// Why a claimed job is not started at all: nobody waits for it, or it was run before.
+fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
+    let Envelope { id, attempt, .. } = &job.envelope;
+    if let Some(id) = id {
+        let mut memory = shared.memory();
+        if memory.is_cancelled(id) {
+            return Some((Ending::Cancelled, Settling::Ack));
+        }
+        if memory.has_finished(id, *attempt) {
+            debug!(%id, attempt, "finished before; not run again");
+            return Some((Ending::Repeated, Settling::Ack));
+        }
+    }
+    job.envelope.is_expired(shared.broker.now_ms()).then(|| expired(shared, job))
+}
+
+/// Jobs with `reply_to` never enter `dead`: they carry cookies, and whoever waited has given up.
+fn expired(shared: &Shared, job: &Job) -> (Ending, Settling) {
+    let settling = match &job.envelope.reply_to {
+        Some(_) => Settling::Ack,
+        None => bury(shared, job, Failed::coded(Code::Expired, "its deadline has passed")),
+    };
+    (Ending::Expired, settling)
+}
+
+fn bury(shared: &Shared, job: &Job, failed: Failed) -> Settling {
+    let died_ms = shared.broker.now_ms();
+    Settling::Bury { member: dead::dead(job, &failed.into(), died_ms), died_ms }
+}
+
+/// How a handler's run ended.
+enum Ended {
+    Itself(Outcome),
+    Cancelled,
+    Late,
+    TooLong,
+    CutShort,
+}
+
+async fn start(shared: &Shared, held: &Held, job: &Job, handler: &Handler) -> (Ending, Settling) {
+    let envelope = &job.envelope;
+    let cancelled = CancellationToken::new();
+    let entered = shared.enter(envelope.id.as_ref(), &cancelled);
+    let context =
+        Context::new(envelope.clone(), held.run.queue().clone(), shared.broker.clone(), cancelled.clone());
+    let ended = attend(shared, envelope, handler(job, context), &cancelled).await;
+    drop(entered);
+    if let Some(id) = &envelope.id {
+        shared.memory().finish(id, envelope.attempt);
+    }
+    match ended {
+        Ended::Itself(Ok(content)) => (Ending::Done, answer(job, content)),
+        Ended::Itself(Err(failed)) => {
+            warn!(action = %envelope.action, id = ?envelope.id, attempt = envelope.attempt, %failed, "a job failed");
+            (Ending::Failed, fail(shared, job, failed))
+        }
+        Ended::Cancelled => (Ending::Cancelled, Settling::Ack),
+        Ended::Late => expired(shared, job),
+        Ended::TooLong => {
+            let limit = format!("the handler ran for {:?}", shared.run_max);
+            warn!(action = %envelope.action, id = ?envelope.id, "{limit}");
+            (Ending::Failed, fail(shared, job, Failed::coded(Code::Timeout, limit)))
+        }
+        Ended::CutShort => (Ending::CutShort, cut_short(shared, job)),
+    }
+}
+
+/// Waits for the handler, but not longer than anybody waits for its job.
+async fn attend(
+    shared: &Shared,
+    envelope: &Envelope,
+    work: impl Future<Output = Outcome>,
+    cancelled: &CancellationToken,
+) -> Ended {
+    let limit = Instant::now() + shared.run_max;
+    let deadline = match envelope.deadline_ms {
+        0 => limit,
+        ms => Instant::now() + Duration::from_millis(ms.saturating_sub(shared.broker.now_ms())),
+    };
+    let (mut work, mut over) = (pin!(work), pin!(sleep_until(limit.min(deadline))));
+    let ended = tokio::select! {
+        biased;
+        outcome = &mut work => return Ended::Itself(outcome),
+        () = cancelled.cancelled() => Ended::Cancelled,
+        () = &mut over => if deadline < limit { Ended::Late } else { Ended::TooLong },
+        () = shared.abort.cancelled() => Ended::CutShort,
+    };
+    cancelled.cancel();
+    // Whatever it still says, nobody hears it, unless it finished while the worker was told to stop.
+    match (timeout(NOTICE, work).await, ended) {
+        (Ok(outcome @ Ok(_)), Ended::CutShort) => Ended::Itself(outcome),
+        (_, ended) => ended,
+    }
+}
+
+/// What a finished job leaves behind: a reply, if somebody waits for one.
+fn answer(job: &Job, content: Content) -> Settling {
+    match (&job.envelope.reply_to, &job.envelope.id) {
+        (Some(_), Some(_)) => settling::reply(job, content),
+        _ => Settling::Ack,
+    }
+}
+
+/// An error reply if somebody waits; else another attempt later, or `dead`.
+fn fail(shared: &Shared, job: &Job, failed: Failed) -> Settling {
+    let envelope = &job.envelope;
+    if envelope.reply_to.is_some() {
+        return answer(job, Content::Error(failed.into()));
+    }
+    if failed.is_final() || envelope.attempt >= envelope.attempts_max() {
+        return bury(shared, job, failed);
+    }
+    let failures = u32::try_from(envelope.attempt).unwrap_or(u32::MAX);
+    let wait = tempest_protocol::RETRY.bound(failures).mul_f64(fastrand::f64());
+    let due_ms = shared.broker.now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    Settling::RetryLater { member: dead::later(job), due_ms }
+}
+
+/// Started and not ended: another attempt if there is one left, at once; else it failed.
+fn cut_short(shared: &Shared, job: &Job) -> Settling {
+    let envelope = &job.envelope;
+    if envelope.attempt < envelope.attempts_max() {
+        return Settling::Restart { member: dead::later(job), lane: envelope.lane };
+    }
+    let failed = Failed::coded(Code::WorkerLost, "the worker was stopped before the job was done");
+    match envelope.reply_to {
+        Some(_) => answer(job, Content::Error(failed.into())),
+        None => bury(shared, job, failed),
+    }
+}

@@ -1,0 +1,176 @@
+//! How a job leaves its run list, however long Redis takes to agree (SPEC "Ack").
+//!
+//! Reply first, ack second. What Redis refused or what got lost is done again until it is confirmed; only the reply
+//! is given up when its deadline has passed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempest_broker::{Broker, Error, Settled, Trouble};
+use tempest_protocol::{Code, Content, Failure, Job, Lane, Reply, limits};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::shared::{Held, Shared};
+
+/// What is to happen to a job.
+pub(crate) enum Settling {
+    /// Remove it; nobody waits.
+    Ack,
+    /// Reply, then remove it.
+    Reply { reply_to: String, reply: Bytes, deadline_ms: u64 },
+    /// Another attempt at a later time.
+    RetryLater { member: Bytes, due_ms: u64 },
+    /// Another attempt at once.
+    Restart { member: Bytes, lane: Lane },
+    /// Keep it in `dead`.
+    Bury { member: Bytes, died_ms: u64 },
+}
+
+/// The reply to a job that has an id and a mailbox. Content that its encoding or the limit cannot hold becomes an
+/// error.
+pub(crate) fn reply(job: &Job, content: Content) -> Settling {
+    let envelope = &job.envelope;
+    let (Some(id), Some(reply_to)) = (&envelope.id, &envelope.reply_to) else { return Settling::Ack };
+    let encode = |content| Reply::last(id.clone(), envelope.attempt, content).encode(job.encoding());
+    let bad = |detail: String| {
+        warn!(%id, action = %envelope.action, detail, "the reply cannot be sent");
+        encode(Content::Error(Failure::new(Code::BadReply, detail))).unwrap_or_default()
+    };
+    let reply = match encode(content) {
+        Ok(reply) if reply.len() > limits::REPLY_BYTES_MAX => {
+            bad(format!("a reply of {} bytes; {} are allowed", reply.len(), limits::REPLY_BYTES_MAX))
+        }
+        Ok(reply) => reply,
+        Err(error) => bad(error.to_string()),
+    };
+    Settling::Reply { reply_to: reply_to.clone(), reply, deadline_ms: envelope.deadline_ms }
+}
+
+/// Does it, for as long as it takes. A refused reply whose job is acked already waits beside the slot.
+pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) {
+    match settling {
+        Settling::Reply { reply_to, reply, deadline_ms } => {
+            let open =
+                Open { reply_to, reply: Some(reply), ack: true, held, until: until(shared, deadline_ms) };
+            answer(shared, open).await;
+        }
+        other => {
+            let mut failures = 0;
+            while let Err(error) = try_once(&shared.broker, &held, &other).await {
+                pause(&shared.broker, &error, &mut failures).await;
+            }
+        }
+    }
+}
+
+async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(), Error> {
+    let Held { run, frame } = held;
+    match settling {
+        Settling::RetryLater { member, due_ms } => broker.retry_later(run, frame, member, *due_ms).await,
+        Settling::Restart { member, lane } => broker.restart(run, frame, member, *lane).await,
+        Settling::Bury { member, died_ms } => broker.bury(run, frame, member, *died_ms).await,
+        Settling::Ack | Settling::Reply { .. } => broker.ack(run, frame).await,
+    }
+    .map(drop)
+}
+
+/// When a reply is of no use any more.
+fn until(shared: &Shared, deadline_ms: u64) -> Instant {
+    let left = match deadline_ms {
+        0 => limits::HTTP_DEADLINE,
+        ms => Duration::from_millis(ms.saturating_sub(shared.broker.now_ms())),
+    };
+    Instant::now() + left
+}
+
+/// A reply and an ack, as far as Redis has not confirmed them.
+struct Open {
+    reply_to: String,
+    reply: Option<Bytes>,
+    ack: bool,
+    held: Held,
+    until: Instant,
+}
+
+async fn answer(shared: &Shared, mut open: Open) {
+    let mut failures = 0;
+    while let Err(error) = open.try_once(&shared.broker).await {
+        if open.is_settled() {
+            return;
+        }
+        if !open.ack
+            && let Ok(permit) = shared.kept_permits.clone().try_acquire_owned()
+        {
+            let broker = shared.broker.clone();
+            shared.kept.spawn(async move {
+                pause(&broker, &error, &mut failures).await;
+                open.to_the_end(&broker, failures).await;
+                drop(permit);
+            });
+            return;
+        }
+        pause(&shared.broker, &error, &mut failures).await;
+    }
+}
+
+impl Open {
+    fn is_settled(&self) -> bool {
+        self.reply.is_none() && !self.ack
+    }
+
+    async fn to_the_end(&mut self, broker: &Broker, mut failures: u32) {
+        while let Err(error) = self.try_once(broker).await {
+            if self.is_settled() {
+                return;
+            }
+            pause(broker, &error, &mut failures).await;
+        }
+    }
+
+    /// Does what is left, once. Gives the first error.
+    async fn try_once(&mut self, broker: &Broker) -> Result<(), Error> {
+        let Held { run, frame } = &self.held;
+        let done = match (&self.reply, self.ack) {
+            (Some(reply), true) => broker.answer_and_ack(&self.reply_to, reply, run, frame).await,
+            (Some(reply), false) => {
+                let reply = broker.reply(&self.reply_to, reply).await;
+                Ok(Settled { reply, ack: Ok(tempest_broker::Acked::Done) })
+            }
+            (None, _) => Ok(Settled { reply: Ok(()), ack: broker.ack(run, frame).await }),
+        };
+        let result = match done {
+            Ok(Settled { reply, ack }) => {
+                if reply.is_ok() {
+                    self.reply = None;
+                }
+                self.ack &= ack.is_err();
+                reply.and(ack.map(drop))
+            }
+            Err(error) => Err(error),
+        };
+        if let (Err(error), Some(_)) = (&result, &self.reply)
+            && Instant::now() >= self.until
+        {
+            warn!(%error, mailbox = self.reply_to, "a reply could not be delivered before its deadline");
+            self.reply = None;
+        }
+        result
+    }
+}
+
+async fn pause(broker: &Broker, error: &Error, failures: &mut u32) {
+    *failures = failures.saturating_add(1);
+    if *failures == 1 && error.trouble() != Trouble::Reconnect {
+        warn!(%error, "a job could not be settled; trying on");
+    } else {
+        debug!(%error, failures, "a job could not be settled; trying on");
+    }
+    match error.trouble() {
+        Trouble::Reconnect => {
+            tokio::time::sleep(Duration::from_millis(5)).await; // the link notices by itself
+            broker.up().await;
+        }
+        _ => tokio::time::sleep(Duration::from_millis(fastrand::u64(100..1_000))).await,
+    }
+}
