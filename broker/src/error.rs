@@ -1,6 +1,6 @@
 //! What can go wrong on the bus, and what to do about it (SPEC "Errors of Redis").
 
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 use tempest_protocol::Code;
 
 /// What went wrong.
@@ -75,6 +75,10 @@ impl Error {
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            // The client library keeps its own words for this one.
+            return Self::Refused { word: "WRONGPASS".into(), detail: "user and password do not fit".into() };
+        }
         match error.code() {
             Some(word) if !error.is_io_error() => {
                 Self::Refused { word: word.to_owned(), detail: error.detail().unwrap_or_default().to_owned() }

@@ -144,10 +144,16 @@ fn no_redis(settings: &Settings, error: &Error) -> Error {
             format!("Redis at {} refuses: {word} {detail}; check user and password", settings.shown_url())
         }
         _ => format!(
-            "cannot reach Redis at {} ({error}); start one (redis-server) or name another with --redis-url or TEMPEST_REDIS_URL",
-            settings.shown_url()
+            "cannot reach Redis at {} ({}); start one (redis-server) or name another with --redis-url or TEMPEST_REDIS_URL",
+            settings.shown_url(),
+            one_line(error)
         ),
     })
+}
+
+/// What is not Redis is quoted by the parser over several lines.
+fn one_line(error: &Error) -> String {
+    error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {

@@ -307,6 +307,9 @@ impl Gathered {
             *self = Self { attempt: reply.attempt, ..Self::default() };
         }
         let Some(seq) = reply.seq.filter(|_| reply.attempt == self.attempt) else { return Ok(None) };
+        if self.parts.contains_key(&seq) {
+            return Ok(None);
+        }
         self.bytes += 256 + body_of(&reply).map_or(0, Bytes::len);
         if self.bytes > limits::REPLY_BYTES_MAX {
             return Err(tempest_protocol::Error::new(

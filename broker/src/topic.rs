@@ -61,6 +61,12 @@ enum Channel {
     Listener(Box<dyn Fn(Bytes) + Send + Sync>),
 }
 
+impl Channel {
+    fn is_deserted(&self) -> bool {
+        matches!(self, Self::Topic { subscribers, .. } if subscribers.is_empty())
+    }
+}
+
 enum Order {
     Subscribe(String),
     /// The last subscriber may have left.
@@ -158,14 +164,21 @@ impl Shared {
         }
     }
 
+    /// Every channel somebody listens to; the others are forgotten.
+    fn wanted(&self) -> Vec<String> {
+        let mut channels = self.channels();
+        channels.retain(|_, channel| !channel.is_deserted());
+        channels.keys().cloned().collect()
+    }
+
     /// Removes a topic without subscribers. True if it is to be unsubscribed.
     fn review(&self, channel: &str) -> bool {
         let mut channels = self.channels();
-        let empty = matches!(channels.get(channel), Some(Channel::Topic { subscribers, .. }) if subscribers.is_empty());
-        if empty {
+        let deserted = channels.get(channel).is_some_and(Channel::is_deserted);
+        if deserted {
             channels.remove(channel);
         }
-        empty
+        deserted
     }
 
     fn confirm(&self, names: &[String], value: bool) {
@@ -236,8 +249,8 @@ async fn serve(
     mut stream: PubSubStream,
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) -> Error {
-    while orders.try_recv().is_ok() {} // all channels are subscribed to below
-    let mut names: Vec<_> = shared.channels().keys().cloned().collect();
+    while orders.try_recv().is_ok() {} // all channels with subscribers are subscribed to below
+    let mut names = shared.wanted();
     names.push(shared.probe.clone());
     if let Err(error) = subscribe(shared, &mut sink, &names).await {
         return error;

@@ -32,7 +32,10 @@ async fn every_key_begins_with_the_prefix() {
     let broker = with_prefix(server.url(), "acme").await;
     broker.announce(&[queue()]).await.expect("announced");
     let caps = tempest_broker::Caps::default();
-    broker.push(&queue(), tempest_protocol::Lane::High, &crate::harness::job("a"), &caps).await.expect("pushed");
+    broker
+        .push(&queue(), tempest_protocol::Lane::High, &crate::harness::job("a"), &caps)
+        .await
+        .expect("pushed");
     let inbox = broker.open_inbox("caller").await.expect("opened");
     assert!(inbox.key().starts_with("acme:mailbox:{caller-"), "{}", inbox.key());
     let keys = server.cli("KEYS *").list();

@@ -17,7 +17,14 @@ async fn a_reply_reaches_the_one_who_waits_for_it() {
     let broker = broker(&server.url()).await;
     let inbox = broker.open_inbox("caller").await.expect("opened");
     let (mut a, mut b) = (inbox.expect(&id("a")), inbox.expect(&id("b")));
-    server.run(&["RPUSH", inbox.key(), &reply("b", "two"), &reply("nobody", "?"), "garbage", &reply("a", "one")]);
+    server.run(&[
+        "RPUSH",
+        inbox.key(),
+        &reply("b", "two"),
+        &reply("nobody", "?"),
+        "garbage",
+        &reply("a", "one"),
+    ]);
     assert_eq!((body(&mut a).await, body(&mut b).await), ("one".into(), "two".into()));
     eventually("what was read is removed", || server.run(&["LLEN", inbox.key()]).integer() == 0);
     drop((a, b));
@@ -47,7 +54,10 @@ async fn an_owner_says_that_it_lives_and_leaves_nothing_behind() {
 async fn the_same_label_twice_is_two_mailboxes() {
     let server = Server::start();
     let broker = broker(&server.url()).await;
-    let (a, b) = (broker.open_inbox("caller").await.expect("opened"), broker.open_inbox("caller").await.expect("opened"));
+    let (a, b) = (
+        broker.open_inbox("caller").await.expect("opened"),
+        broker.open_inbox("caller").await.expect("opened"),
+    );
     assert_ne!(a.key(), b.key());
     assert!(broker.open_inbox("not a name").await.is_err());
 }
@@ -60,14 +70,17 @@ async fn a_connection_cut_at_any_byte_of_a_look_loses_no_reply() {
     let broker = broker(&proxy.url()).await;
     let inbox = broker.open_inbox("caller").await.expect("opened");
     let mut cuts = 0;
-    for (way, after) in [(Way::Answer, "BLMOVE"), (Way::Request, "LTRIM"), (Way::Answer, "LRANGE"), (Way::Answer, "LTRIM")] {
+    for (way, after) in
+        [(Way::Answer, "BLMOVE"), (Way::Request, "LTRIM"), (Way::Answer, "LRANGE"), (Way::Answer, "LTRIM")]
+    {
         for bytes in [0, 1, 5, 40, 90] {
             proxy.prepare(Fault { way, after: after.into(), bytes, act: Act::Cut });
             cuts += 1;
             let names: Vec<_> = (0..5).map(|n| format!("{way:?}-{after}-{bytes}-{n}")).collect();
             let mut waiters: Vec<_> = names.iter().map(|name| inbox.expect(&id(name))).collect();
             let frames: Vec<_> = names.iter().map(|name| reply(name, name)).collect();
-            let command: Vec<&str> = ["RPUSH", inbox.key()].into_iter().chain(frames.iter().map(String::as_str)).collect();
+            let command: Vec<&str> =
+                ["RPUSH", inbox.key()].into_iter().chain(frames.iter().map(String::as_str)).collect();
             server.run(&command);
             for (waiter, name) in waiters.iter_mut().zip(&names) {
                 assert_eq!(&body(waiter).await, name);
@@ -165,7 +178,8 @@ async fn a_reply_above_16_mib_is_too_large_and_the_next_ones_arrive() {
     let server = Server::start();
     let broker = broker(&server.url()).await;
     let inbox = broker.open_inbox("caller").await.expect("opened");
-    let (mut large, mut fits, mut small) = (inbox.expect(&id("l")), inbox.expect(&id("f")), inbox.expect(&id("s")));
+    let (mut large, mut fits, mut small) =
+        (inbox.expect(&id("l")), inbox.expect(&id("f")), inbox.expect(&id("s")));
     let (too_much, limit) = ("x".repeat(16 << 20), "x".repeat((16 << 20) - 1_000));
     server.run(&["RPUSH", inbox.key(), &reply("l", &too_much), &reply("f", &limit), &reply("s", "small")]);
     let refused = within("an end of the wait", large.reply()).await.expect_err("too large");
@@ -180,7 +194,8 @@ async fn an_error_is_a_reply_like_any_other() {
     let broker = broker(&server.url()).await;
     let inbox = broker.open_inbox("caller").await.expect("opened");
     let mut waiter = inbox.expect(&id("a"));
-    let lost = json!({"id": "a", "attempt": 2, "error": {"code": "worker_lost", "message": "killed by signal 9"}});
+    let lost =
+        json!({"id": "a", "attempt": 2, "error": {"code": "worker_lost", "message": "killed by signal 9"}});
     server.run(&["RPUSH", inbox.key(), &frame(lost)]);
     let received = within("a reply", waiter.reply()).await.expect("readable");
     assert_eq!(failure(&received), ("worker_lost", "killed by signal 9"));

@@ -54,7 +54,10 @@ async fn parts_become_one_reply() {
     }
     let whole = within("a reply", waiter.reply()).await.expect("readable");
     let Content::Http { status, headers, body } = whole.content else { panic!("an HTTP reply") };
-    assert_eq!((status, headers.first("x"), body.as_ref()), (201, Some(b"y".as_slice()), b"one two three".as_slice()));
+    assert_eq!(
+        (status, headers.first("x"), body.as_ref()),
+        (201, Some(b"y".as_slice()), b"one two three".as_slice())
+    );
     assert!(!whole.more);
 }
 
@@ -74,7 +77,9 @@ async fn parts_out_of_order_and_twice_are_put_right() {
 async fn parts_of_two_attempts_never_mix() {
     let bench = Bench::new().await;
     let mut waiter = bench.wait();
-    for fields in [first(1, "dead "), part(1, 1, "worker "), first(2, "new "), part(1, 2, "late "), last(1, 3, "end")] {
+    for fields in
+        [first(1, "dead "), part(1, 1, "worker "), first(2, "new "), part(1, 2, "late "), last(1, 3, "end")]
+    {
         bench.send(fields);
     }
     assert!(none_yet(&mut waiter).await, "attempt 1 was overtaken");
@@ -97,7 +102,9 @@ async fn an_error_may_be_the_last_part() {
     let bench = Bench::new().await;
     let mut waiter = bench.wait();
     bench.send(first(1, "half"));
-    bench.send(json!({"id": "a", "attempt": 1, "seq": 1, "error": {"code": "handler_error", "message": "oops"}}));
+    bench.send(
+        json!({"id": "a", "attempt": 1, "seq": 1, "error": {"code": "handler_error", "message": "oops"}}),
+    );
     let received = within("a reply", waiter.reply()).await.expect("readable");
     assert_eq!(failure(&received), ("handler_error", "oops"));
 }

@@ -75,7 +75,10 @@ async fn a_push_whose_answer_is_lost_is_said_to_be_in_doubt_and_never_sent_again
     assert!(matches!(lost, Err(Error::Away(_))), "{lost:?}");
     within("the connection is back", broker.up()).await;
     assert_eq!(server.cli("LLEN tempest:{default}").integer(), 1, "it was carried out once");
-    assert!(broker.take_back(&queue(), Lane::Normal, &job("a")).await.expect("answered"), "so it may be repeated");
+    assert!(
+        broker.take_back(&queue(), Lane::Normal, &job("a")).await.expect("answered"),
+        "so it may be repeated"
+    );
     assert_eq!(server.cli("LLEN tempest:{default}").integer(), 0);
 }
 
@@ -97,7 +100,8 @@ async fn a_connection_that_no_longer_answers_is_left_behind() {
     let proxy = Proxy::start(server.port()).await;
     let broker = broker(&proxy.url()).await;
     proxy.prepare(Fault { way: Way::Answer, after: b"RPUSH".to_vec(), bytes: 0, act: Act::Stall });
-    let lost = within("an end of the wait", broker.push(&queue(), Lane::Normal, &job("a"), &Caps::default())).await;
+    let lost =
+        within("an end of the wait", broker.push(&queue(), Lane::Normal, &job("a"), &Caps::default())).await;
     assert!(matches!(lost, Err(Error::Away(_))), "{lost:?}");
     within("a new connection", broker.up()).await;
     assert!(broker.take_back(&queue(), Lane::Normal, &job("a")).await.expect("answered"));
@@ -109,7 +113,10 @@ async fn while_redis_is_away_nothing_is_sent() {
     let broker = broker(&server.url()).await;
     server.kill();
     within("the loss is noticed", async {
-        while !matches!(broker.push(&queue(), Lane::Normal, &job("a"), &Caps::default()).await, Err(Error::Down)) {
+        while !matches!(
+            broker.push(&queue(), Lane::Normal, &job("a"), &Caps::default()).await,
+            Err(Error::Down)
+        ) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })

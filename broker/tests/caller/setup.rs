@@ -53,7 +53,8 @@ async fn a_redis_that_evicts_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_without_showing_it() {
-    let server = Server::start_with(&["--save", "", "--requirepass", "right"]);
+    let server = Server::start();
+    server.cli("CONFIG SET requirepass right");
     let wrong = refusal(&format!("redis://:wrong-secret@127.0.0.1:{}", server.port())).await;
     assert!(wrong.contains("password"), "{wrong}");
     assert!(!wrong.contains("wrong-secret"), "the password is shown: {wrong}");

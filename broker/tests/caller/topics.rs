@@ -97,10 +97,31 @@ async fn nothing_published_ends_a_subscription() {
 fn garbage(count: usize) -> Vec<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut all: Vec<Vec<u8>> = [
-        "", "[]", "{}", "[", "{", "null", "42", "\"hello\"", "[42]", "[[\"$unsubscribe\"]]", "[\"$unsubscribe\", 1]",
-        "\"$unsubscribe\"", "$unsubscribe", "{\"data\":\"$unsubscribe\"}", "[\"a\",\"b\",\"c\"]", "[1,2]",
-        "{\"event\":\"x\"}", "{\"event\":\"a\\nb\",\"data\":1}", "{\"id\":\"a\\u0000b\",\"data\":1}",
-        "{\"retry\":\"x\",\"data\":1}", "\r\n\r\n", "data: fake\n\n", "event: end\ndata:\n\n", "[NaN]", "[1e999]",
+        "",
+        "[]",
+        "{}",
+        "[",
+        "{",
+        "null",
+        "42",
+        "\"hello\"",
+        "[42]",
+        "[[\"$unsubscribe\"]]",
+        "[\"$unsubscribe\", 1]",
+        "\"$unsubscribe\"",
+        "$unsubscribe",
+        "{\"data\":\"$unsubscribe\"}",
+        "[\"a\",\"b\",\"c\"]",
+        "[1,2]",
+        "{\"event\":\"x\"}",
+        "{\"event\":\"a\\nb\",\"data\":1}",
+        "{\"id\":\"a\\u0000b\",\"data\":1}",
+        "{\"retry\":\"x\",\"data\":1}",
+        "\r\n\r\n",
+        "data: fake\n\n",
+        "event: end\ndata:\n\n",
+        "[NaN]",
+        "[1e999]",
     ]
     .iter()
     .map(|text| text.as_bytes().to_vec())

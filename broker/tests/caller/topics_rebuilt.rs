@@ -80,7 +80,7 @@ async fn the_probe_notices_a_silent_connection_and_rebuilds_it() {
     let broker = broker(&proxy.url()).await;
     let topics = topics(&broker);
     let mut events = subscribe(&topics, &["t"]).await;
-    assert!(hears(&topics));
+    until("it hears", || hears(&topics)).await;
     // From the next subscription on this connection its answers pass for some bytes, then never again.
     proxy.prepare(Fault { way: Way::Answer, after: b"stalls-here".to_vec(), bytes: 600, act: Act::Stall });
     let also = subscribe(&topics, &["stalls-here"]).await;
@@ -89,7 +89,8 @@ async fn the_probe_notices_a_silent_connection_and_rebuilds_it() {
     within("the stall", proxy.happened(1)).await;
     let started = std::time::Instant::now();
     server.run(&["PUBLISH", "t", "lost in the silence"]);
-    until("the silence is told", || topics.silence().is_none_or(|silence| silence > Duration::from_secs(5))).await;
+    until("the silence is told", || topics.silence().is_none_or(|silence| silence > Duration::from_secs(5)))
+        .await;
     until("it hears again", || hears(&topics)).await;
     assert!(started.elapsed() < Duration::from_secs(20), "rebuilt only after {:?}", started.elapsed());
     eventually("topics are back", || {
@@ -107,12 +108,16 @@ async fn the_connection_is_quiet_but_alive_for_a_long_time() {
     let mut events = subscribe(&topics, &["t"]).await;
     let id = pubsub_id(&server);
     tokio::time::sleep(Duration::from_secs(11)).await;
-    assert!(topics.silence().is_some_and(|silence| silence < Duration::from_millis(7_500)), "the probe is heard");
+    assert!(
+        topics.silence().is_some_and(|silence| silence < Duration::from_millis(7_500)),
+        "the probe is heard"
+    );
     assert_eq!(pubsub_id(&server), id, "it is still the same connection");
     server.cli("PUBLISH t x");
     assert_eq!(within("an event", events.next()).await, event("data: x\n\n"));
 }
 
+/// The connection's place in `CLIENT LIST`.
 fn pubsub_id(server: &Server) -> String {
     let list = server.cli("CLIENT LIST TYPE pubsub").text();
     list.split_whitespace().next().unwrap_or_default().to_owned()

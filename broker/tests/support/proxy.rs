@@ -204,9 +204,14 @@ fn arm(shared: &Shared, armed: &watch::Sender<Option<Fault>>, seen: &[u8], known
     for (index, fault) in faults.iter().enumerate() {
         let end = match fault.after.len() {
             0 => Some(known),
-            length => seen.windows(length).position(|bytes| bytes == fault.after).map(|at| at + length),
+            length => {
+                // Only a place that ends in this read: the kept tail may hold the same words once more.
+                let start = known.saturating_sub(length - 1);
+                let found = seen[start..].windows(length).position(|bytes| bytes == fault.after);
+                found.map(|at| start + at + length)
+            }
         };
-        if let Some(end) = end.filter(|end| *end >= known || fault.after.is_empty()) {
+        if let Some(end) = end {
             found = Some((index, end));
             break;
         }
