@@ -52,7 +52,8 @@ def lines(text: str) -> list[str]:
 def test_is_silent_when_all_is_there(served: Machine) -> None:
     first = served.run("script/bootstrap", "server")
     assert first.returncode == 0, first.stderr
-    assert len(lines(first.stderr)) == 1 and "Python client" in first.stderr
+    assert len(lines(first.stderr)) == 1
+    assert "Python client" in first.stderr
     second = served.run("script/bootstrap", "server")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert len(pip_log(served)) == 1
@@ -98,7 +99,8 @@ def test_without_cargo_names_rustup(served: Machine) -> None:
     served.without("cargo")
     run = served.run("script/bootstrap", "server")
     assert run.returncode == 1
-    assert len(lines(run.stderr)) == 1 and "rustup.rs" in run.stderr
+    assert len(lines(run.stderr)) == 1
+    assert "rustup.rs" in run.stderr
 
 
 def test_refuses_an_old_redis_by_its_version(served: Machine) -> None:
@@ -106,7 +108,8 @@ def test_refuses_an_old_redis_by_its_version(served: Machine) -> None:
     run = served.run("script/bootstrap", "server")
     assert run.returncode == 1
     assert len(lines(run.stderr)) == 1
-    assert "6.0.16" in run.stderr and "7.0 or newer" in run.stderr
+    assert "6.0.16" in run.stderr
+    assert "7.0 or newer" in run.stderr
 
 
 def test_valkey_serves(served: Machine) -> None:
@@ -215,7 +218,8 @@ def test_a_missing_language_is_said_and_fails_only_in_ci(tested: Machine) -> Non
     tested.without("ruby")
     run = tested.run("script/bootstrap", "test")
     assert run.returncode == 0, run.stderr
-    assert "ruby" in run.stderr and "its tests will be skipped" in run.stderr
+    assert "ruby" in run.stderr
+    assert "its tests will be skipped" in run.stderr
     assert tested.run("script/bootstrap", "test", CI="true").returncode == 1
 
 

@@ -161,7 +161,7 @@ def test_the_workers_are_there() -> None:
     assert program == "python"
     folder = ROOT / "examples" / "hello" / "python-sdk"
     compiled = subprocess.run(
-        [sys.executable, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"] + [folder / file],
+        [sys.executable, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", folder / file],
         check=False,
     )
     assert compiled.returncode == 0
