@@ -2,13 +2,13 @@
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, process::Stdio, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::Signal;
 use tempest_broker::Settings;
 use tempest_protocol::{Lane, Queue};
 use tokio::{process, sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::{Line, Origin, WorkerSpec, output::forward, spawner::Spawner};
+use crate::{Line, Origin, WorkerSpec, group::Group, output::forward, spawner::Spawner};
 
 /// How often to look whether a group has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A child that was started, and the group it leads.
 pub(crate) struct Child {
     process: process::Child,
-    group: Option<Pid>,
+    group: Option<Group>,
     readers: TaskTracker,
 }
 
@@ -52,7 +52,7 @@ impl Child {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let mut process = spawner.spawn(command).await.map_err(|error| error.to_string())?;
-        let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = process.id().and_then(Group::of);
         let readers = TaskTracker::new();
         if let Some(stdout) = process.stdout.take() {
             readers.spawn(forward(label.to_owned(), Origin::Stdout, stdout, output.clone()));
@@ -83,7 +83,7 @@ impl Child {
         self.signal(Signal::TERM);
         let ended = timeout(grace, async {
             let death = self.ended().await;
-            while self.group.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            while self.group.is_some_and(Group::runs) {
                 tokio::time::sleep(LOOK).await;
             }
             death
@@ -110,7 +110,7 @@ impl Child {
     /// To the whole group. A group that is gone already is no error.
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            kill_process_group(group, signal).ok();
+            group.signal(signal);
         }
     }
 }

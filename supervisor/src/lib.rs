@@ -8,6 +8,7 @@
 //! `setpriv` (util-linux) a child also ends when the supervisor is killed; its own children then do not.
 
 mod child;
+mod group;
 mod output;
 mod recover;
 mod seat;
