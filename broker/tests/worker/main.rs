@@ -5,4 +5,9 @@ mod proxy;
 #[path = "../support/server.rs"]
 mod server;
 
+mod claim;
+mod control;
 mod harness;
+mod lease;
+mod place;
+mod settle;

@@ -1,0 +1,46 @@
+//! The control channel.
+
+use std::time::Duration;
+
+use tempest_broker::{Control, Controls};
+use tempest_protocol::Queue;
+use tokio::time::timeout;
+
+use crate::{
+    place::{Place, connect, name},
+    proxy::Proxy,
+    server::eventually,
+};
+
+async fn next(controls: &mut Controls) -> Control {
+    timeout(Duration::from_secs(10), controls.next()).await.expect("a line comes")
+}
+
+/// Trap 40: the grammar; everything else is ignored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_are_heard_on_every_queue_and_junk_is_ignored() {
+    let place = Place::open().await;
+    let other: Queue = name("other");
+    let mut controls = place.broker.controls(&[place.queue.clone(), other]).await;
+    for junk in ["", "cancel", "cancel a b", "cancel a/b", "Drain", "drain a b", "reboot", "{}"] {
+        assert_eq!(place.server.run(&["PUBLISH", "tempest:{q}:control", junk]).integer(), 1);
+    }
+    place.server.run(&["PUBLISH", "tempest:{q}:control", "cancel job-1"]);
+    place.server.run(&["PUBLISH", "tempest:{other}:control", "drain"]);
+    assert_eq!(next(&mut controls).await, Control::Cancel(name("job-1")));
+    assert_eq!(next(&mut controls).await, Control::Drain(None));
+    place.server.run(&["PUBLISH", "tempest:{q}:control", " drain host-1-abc\n"]);
+    assert_eq!(next(&mut controls).await, Control::Drain(Some(name("host-1-abc"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_comes_back() {
+    let place = Place::open().await;
+    let proxy = Proxy::start(place.server.port()).await;
+    let broker = connect(&proxy.url()).await;
+    let mut controls = broker.controls(std::slice::from_ref(&place.queue)).await;
+    proxy.cut_all();
+    let heard = || place.server.run(&["PUBLISH", "tempest:{q}:control", "cancel again"]).integer() > 0;
+    eventually("somebody listens again", heard);
+    assert_eq!(next(&mut controls).await, Control::Cancel(name("again")));
+}

@@ -1,0 +1,112 @@
+//! Leases and beats.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempest_broker::Lease;
+use tempest_protocol::limits;
+
+use crate::{
+    place::{Place, connect, name},
+    proxy::Proxy,
+    server::eventually,
+};
+
+async fn lease(place: &Place) -> Lease {
+    let places = vec![(place.queue.clone(), 2)];
+    place.broker.lease(place.worker.clone(), places, &json!({"state": "running"})).await.expect("a beat")
+}
+
+fn entries(place: &Place) -> Vec<String> {
+    let mut entries: Vec<_> = place.server.run(&["SMEMBERS", "tempest:{q}:workers"]).list();
+    entries.sort();
+    entries.into_iter().map(|entry| String::from_utf8(entry).expect("text")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_beat_is_answered_before_the_lease_is_there() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    assert_eq!(entries(&place), ["host-1-abc.0", "host-1-abc.1"]);
+    assert_eq!(place.server.cli("GET tempest:{q}:lease:host-1-abc").text(), r#"{"state":"running"}"#);
+    let left = place.server.cli("PTTL tempest:{q}:lease:host-1-abc").integer();
+    assert!((1..=3_000).contains(&left), "{left}");
+    assert_eq!(place.server.cli("SMEMBERS tempest:queues").list(), [b"q"]);
+    assert!(lease.confirmed_within(limits::LEASE));
+    lease.set_about(&json!({"state": "draining"})).await.expect("a beat");
+    assert_eq!(place.server.cli("GET tempest:{q}:lease:host-1-abc").text(), r#"{"state":"draining"}"#);
+}
+
+/// Trap 8: a registration that Redis forgot is there again with the next beat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_forgot_is_registered_again_within_a_beat() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    place.server.cli("FLUSHALL");
+    let mut beats = lease.beats();
+    beats.changed().await.expect("beats go on");
+    beats.changed().await.expect("beats go on");
+    assert_eq!(entries(&place).len(), 2);
+    assert_eq!(place.server.cli("EXISTS tempest:{q}:lease:host-1-abc").integer(), 1);
+    assert_eq!(place.server.cli("SISMEMBER tempest:queues q").integer(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_takes_everything_away_and_no_beat_brings_it_back() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    lease.leave().await.expect("left");
+    tokio::time::sleep(limits::BEAT + Duration::from_millis(300)).await;
+    assert!(entries(&place).is_empty());
+    assert_eq!(place.server.cli("EXISTS tempest:{q}:lease:host-1-abc").integer(), 0);
+}
+
+/// Trap 11: a gap longer than a lease between two confirmed beats is told, however quickly the next one comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silence_longer_than_a_lease_is_told_as_a_lapse() {
+    let mut place = Place::open().await;
+    let proxy = Proxy::start(place.server.port()).await;
+    place.broker = connect(&proxy.url()).await;
+    let lease = lease(&place).await;
+    assert_eq!(lease.lapses(), 0);
+    proxy.stall(true);
+    tokio::time::sleep(limits::LEASE + Duration::from_millis(500)).await;
+    assert!(!lease.confirmed_within(limits::LEASE));
+    proxy.stall(false);
+    let mut beats = lease.beats();
+    beats.mark_unchanged();
+    tokio::time::timeout(Duration::from_secs(5), beats.changed())
+        .await
+        .expect("in time")
+        .expect("beats go on");
+    assert_eq!(lease.lapses(), 1);
+    assert!(lease.confirmed_within(limits::LEASE));
+}
+
+/// Trap 10, a worker's half: it beats again at once when Redis is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beats_go_on_within_a_second_of_a_restart() {
+    let mut place = Place::open().await;
+    let lease = lease(&place).await;
+    place.server.restart();
+    let back = Instant::now();
+    let registered = || place.server.cli("EXISTS tempest:{q}:lease:host-1-abc").integer() == 1;
+    eventually("the lease is there again", registered);
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    assert_eq!(entries(&place).len(), 2);
+    drop(lease);
+}
+
+/// A refused beat (the memory is full) is tried on, and is not taken for a confirmed one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_beat_is_tried_again() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    place.server.cli("CONFIG SET maxmemory 1");
+    let error = lease.beat_now().await.expect_err("refused");
+    assert!(error.to_string().contains("OOM"), "{error}");
+    place.server.cli("CONFIG SET maxmemory 0");
+    let before = lease.beats().borrow().count;
+    eventually("a beat is confirmed", || lease.beats().borrow().count > before);
+    assert_eq!(lease.worker(), &name("host-1-abc"));
+}
