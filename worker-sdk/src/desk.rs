@@ -56,7 +56,9 @@ pub(crate) struct Desk {
     /// Something was read that may not be true any more: beat and look before anything is started.
     unsure: bool,
     tasks: TaskTracker,
-    ended: (mpsc::UnboundedSender<(Spot, Bytes)>, mpsc::UnboundedReceiver<(Spot, Bytes)>),
+    /// Where jobs report their end: never more of them than there are slots.
+    ends: mpsc::UnboundedReceiver<End>,
+    report: mpsc::UnboundedSender<End>,
 }
 
 impl Desk {
@@ -78,6 +80,7 @@ impl Desk {
             options.queues.iter().map(|queue| (queue.clone(), slots)).collect();
         let lease = shared.broker.lease(worker.clone(), registered, &about).await?;
         let controls = shared.broker.controls(&options.queues).await;
+        let (report, ends) = mpsc::unbounded_channel();
         let place = |queue| Place::new(&shared.broker, queue, &worker, slots, &options.lanes);
         Ok(Self {
             places: options.queues.iter().map(place).collect(),
@@ -96,7 +99,8 @@ impl Desk {
             looks: 0,
             unsure: true,
             tasks: TaskTracker::new(),
-            ended: mpsc::unbounded_channel(),
+            ends,
+            report,
         })
     }
 
@@ -119,7 +123,7 @@ impl Desk {
                 biased;
                 () = self.drain.cancelled() => {}
                 Some(came) = self.claims.next() => self.take_in(came).await,
-                _ = self.ended.1.recv_many(&mut ended, 64) => self.release(&mut ended),
+                _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
                 _ = self.beats.changed() => self.look_everywhere().await,
                 control = self.controls.next() => {
                     if self.shared.obey(&control, self.lease.worker()) {
@@ -169,7 +173,7 @@ impl Desk {
     fn start(&mut self, spot: Spot, frame: Bytes) {
         self.permits -= 1;
         let held = Held { run: self.places[spot.place].run(spot).clone(), frame: frame.clone() };
-        let (shared, report) = (self.shared.clone(), Ended { spot, frame, to: self.ended.0.clone() });
+        let (shared, report) = (self.shared.clone(), Ended { spot, frame, to: self.report.clone() });
         self.tasks.spawn(async move {
             let ending = running::run(&shared, held).await;
             shared.counts.add(ending);
@@ -177,7 +181,7 @@ impl Desk {
         });
     }
 
-    fn release(&mut self, ended: &mut Vec<(Spot, Bytes)>) {
+    fn release(&mut self, ended: &mut Vec<End>) {
         for (spot, frame) in ended.drain(..) {
             self.places[spot.place].forget(spot, &frame);
             self.permits += 1;
@@ -349,11 +353,14 @@ impl Desk {
     }
 }
 
+/// A job that ended: where it lay, and its bytes.
+type End = (Spot, Bytes);
+
 /// Reports the end of a job, also if its task panicked.
 struct Ended {
     spot: Spot,
     frame: Bytes,
-    to: mpsc::UnboundedSender<(Spot, Bytes)>,
+    to: mpsc::UnboundedSender<End>,
 }
 
 impl Drop for Ended {

@@ -105,7 +105,7 @@ async fn answer(shared: &Shared, mut open: Open) {
             let broker = shared.broker.clone();
             shared.kept.spawn(async move {
                 pause(&broker, &error, &mut failures).await;
-                open.to_the_end(&broker, failures).await;
+                open.finish(&broker, failures).await;
                 drop(permit);
             });
             return;
@@ -119,7 +119,7 @@ impl Open {
         self.reply.is_none() && !self.ack
     }
 
-    async fn to_the_end(&mut self, broker: &Broker, mut failures: u32) {
+    async fn finish(&mut self, broker: &Broker, mut failures: u32) {
         while let Err(error) = self.try_once(broker).await {
             if self.is_settled() {
                 return;

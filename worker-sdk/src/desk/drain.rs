@@ -27,7 +27,7 @@ impl Desk {
         self.give_back_backlog().await;
         self.bring_claims_home().await;
         self.let_finish(until).await;
-        if self.tasks.len() > 0 {
+        if !self.tasks.is_empty() {
             warn!(running = self.tasks.len(), "the time to finish is over; what runs is cut short");
             self.shared.abort.cancel();
             self.let_finish(Instant::now() + limits::BLOCK_ANSWER).await;
@@ -72,9 +72,9 @@ impl Desk {
     /// Waits for the jobs that run. Cancels still reach them.
     async fn let_finish(&mut self, until: Instant) {
         let mut ended = Vec::new();
-        while self.tasks.len() > 0 {
+        while !self.tasks.is_empty() {
             tokio::select! {
-                _ = self.ended.1.recv_many(&mut ended, 64) => self.release(&mut ended),
+                _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
                 control = self.controls.next() => {
                     self.shared.obey(&control, self.lease.worker());
                 }
@@ -82,7 +82,7 @@ impl Desk {
                 () = sleep(WAKE) => {} // a task is counted a moment longer than it reports
             }
         }
-        while let Ok(one) = self.ended.1.try_recv() {
+        while let Ok(one) = self.ends.try_recv() {
             ended.push(one);
         }
         self.release(&mut ended);

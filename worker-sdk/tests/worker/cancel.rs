@@ -1,0 +1,161 @@
+//! Cancel and deadlines: nobody waits any more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::Value;
+use tempest_protocol::Raw;
+use tempest_worker::{Context, Failed, Worker};
+use tokio::sync::Notify;
+
+use crate::{
+    cluster::{Cluster, Running, background, new_id, no_args, no_reply, queue, reply, result},
+    server::eventually,
+};
+
+type Any = Result<Value, Failed>;
+
+/// A handler that says when it began, when it was told, and when it was dropped.
+#[derive(Clone, Default)]
+struct Hung {
+    began: Arc<Notify>,
+    told: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Hung {
+    fn on(&self, worker: Worker) -> Worker {
+        let hung = self.clone();
+        worker.on_job("hang", move |(): (), context: Context| hung.clone().hang(context))
+    }
+
+    async fn hang(self, context: Context) -> Any {
+        let _gone = Gone(self.dropped);
+        self.began.notify_one();
+        context.cancelled().await;
+        assert!(context.is_cancelled());
+        self.told.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+struct Gone(Arc<AtomicUsize>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_job_is_told_dropped_acked_and_not_answered() {
+    let cluster = Cluster::start().await;
+    let hung = Hung::default();
+    let worker = Running::start(hung.on(cluster.worker()));
+    let envelope = cluster.envelope("hang");
+    let waiter = cluster.push(&envelope, &no_args()).await;
+    hung.began.notified().await;
+    let id = envelope.id.expect("it has one");
+    assert_eq!(cluster.broker.control(&queue(), &format!("cancel {id}")).await.expect("said"), 1);
+    eventually("the job is gone", || cluster.held().is_empty());
+    assert_eq!((hung.told.load(Ordering::SeqCst), hung.dropped.load(Ordering::SeqCst)), (1, 1));
+    no_reply(waiter).await;
+    let report = worker.stop().await;
+    assert_eq!((report.cancelled, report.done, report.failed), (1, 0, 0));
+}
+
+/// Traps 14 and 22: the cancel came before the claim was read; also a recovered job is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_cancelled_before_it_came_is_not_run() {
+    let cluster = Cluster::start().await;
+    let hung = Hung::default();
+    let echo = |args: Value, _: Context| async move { Any::Ok(args) };
+    let worker = Running::start(hung.on(cluster.worker()).on_job("echo", echo));
+    cluster.idle(1);
+    let (id, mut again) = (new_id(), cluster.envelope("hang"));
+    cluster.broker.control(&queue(), &format!("cancel {id}")).await.expect("said");
+    let mut envelope = cluster.envelope("hang");
+    envelope.id = Some(id.clone());
+    let first = cluster.push(&envelope, &no_args()).await;
+    cluster.settled();
+    (again.id, again.attempt) = (Some(id), 2);
+    let second = cluster.push(&again, &no_args()).await;
+    assert_eq!(result(&cluster.call("echo", Value::from("alive")).await), "alive");
+    cluster.settled();
+    drop(second);
+    no_reply(first).await;
+    assert_eq!(hung.dropped.load(Ordering::SeqCst), 0);
+    assert_eq!(worker.stop().await.cancelled, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_is_cancelled_at_the_deadline_of_its_job() {
+    let cluster = Cluster::start().await;
+    let hung = Hung::default();
+    let worker = Running::start(hung.on(cluster.worker()));
+    cluster.idle(1);
+    let mut waited = cluster.envelope("hang");
+    waited.deadline_ms = cluster.broker.now_ms() + 300;
+    let waiter = cluster.push(&waited, &no_args()).await;
+    hung.began.notified().await;
+    let mut unwaited = background("hang");
+    unwaited.deadline_ms = cluster.broker.now_ms() + 600;
+    cluster.push(&unwaited, &no_args()).await;
+    no_reply(waiter).await;
+    hung.began.notified().await;
+    cluster.settled();
+    assert_eq!(hung.told.load(Ordering::SeqCst), 2);
+    let dead = cluster.set("tempest:{q}:dead");
+    assert_eq!((dead.len(), dead[0]["error"]["code"].as_str()), (1, Some("expired")));
+    assert_eq!(worker.stop().await.expired, 2);
+}
+
+/// Trap 18: a job that comes too late is not run; somebody's is dropped, nobody's is kept in `dead`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_comes_too_late_is_not_run() {
+    let cluster = Cluster::start().await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = ran.clone();
+    let count = move |(): (), _: Context| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Any::Ok(Value::Null) }
+    };
+    let late_ms = cluster.broker.now_ms() - 1;
+    let (mut waited, mut unwaited) = (cluster.envelope("count"), background("count"));
+    (waited.deadline_ms, unwaited.deadline_ms) = (late_ms, late_ms);
+    let waiter = cluster.push(&waited, &no_args()).await;
+    cluster.push(&unwaited, &no_args()).await;
+    let worker = Running::start(cluster.worker().on_job("count", count));
+    cluster.settled();
+    no_reply(waiter).await;
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+    let dead = cluster.set("tempest:{q}:dead");
+    assert_eq!(dead.len(), 1, "jobs with reply_to never enter dead");
+    assert_eq!(
+        (dead[0]["error"]["code"].as_str(), dead[0]["action"].as_str()),
+        (Some("expired"), Some("count"))
+    );
+    assert_eq!(worker.stop().await.expired, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_finished_is_not_run_again() {
+    let cluster = Cluster::start().await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = ran.clone();
+    let count = move |(): (), _: Context| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, Failed>(number) }
+    };
+    let worker = Running::start(cluster.worker().on_job("count", count));
+    let mut envelope = cluster.envelope("count");
+    let raw: Raw = no_args();
+    assert_eq!(result(&reply(cluster.push(&envelope, &raw).await).await.content), 0);
+    no_reply(cluster.push(&envelope, &raw).await).await;
+    envelope.attempt = 2;
+    assert_eq!(result(&reply(cluster.push(&envelope, &raw).await).await.content), 1);
+    assert_eq!(worker.stop().await.repeated, 1);
+    assert_eq!(ran.load(Ordering::SeqCst), 2);
+}
