@@ -1,0 +1,152 @@
+"""Claims: how a slot waits for its next job (SPEC "Claim").
+
+With one lane a claim is one ``BLMOVE``. With several the lanes are looked at in order with ``LMOVE`` (every 16th time
+from the low end), then one ``BLMOVE`` blocks on each, on a connection of its own; when one of them has an answer the
+others are unblocked, and what they still brought goes back to the head of its lane. So a job that comes while the slot
+waits is taken at once, whichever lane it is in, and none is hoarded.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Sequence
+from typing import Any
+
+from .clock import running_s
+from .errors import RedisAway, Refused
+from .limits import BLOCK_ANSWER_S, BLOCK_S, LOW_FIRST_EVERY
+from .link import Command, Link, Place
+from .presence import Source
+
+log = logging.getLogger("tempest")
+
+Claimed = tuple[Source, bytes]
+
+_SHORT_BLOCK_S = 0.1
+"""How long claims on several lanes block where ``CLIENT UNBLOCK`` is not permitted."""
+
+
+class Claims:
+    """The connections of one slot. ``main`` also carries everything the slot does between two claims.
+
+    Any error leaves it useless: close it, connect anew, and look into the run lists.
+    """
+
+    def __init__(self, place: Place, sources: Sequence[Source], may_unblock: bool) -> None:
+        self._sources = sources
+        self._block_s = BLOCK_S if may_unblock or len(sources) == 1 else _SHORT_BLOCK_S
+        self._may_unblock = may_unblock
+        self._count = 0
+        self._links: list[Link] = []
+        try:
+            for _ in sources:
+                self._links.append(place.open(BLOCK_ANSWER_S))
+            self._ids = [int(link.ask("CLIENT", "ID")) for link in self._links]
+        except BaseException:
+            self.close()
+            raise
+        self.main = self._links[0]
+        self._order: list[int] = []
+
+    @property
+    def client_ids(self) -> list[int]:
+        """The connections that may be blocked: ``CLIENT UNBLOCK`` them to end a wait early."""
+        return self._ids
+
+    def begin(self, ahead: Sequence[Command]) -> list[Any]:
+        """Sends commands and, in the same write, the beginning of a claim. Gives the answers to the commands;
+        :meth:`wait` must follow."""
+        self._order = self._next_order()
+        self.main.send([*ahead, self._first_claim()])
+        return [self.main.read_or_refusal() for _ in ahead]
+
+    def wait(self) -> Claimed | None:
+        """Gives the claimed job, or none when there was nothing to claim for a while."""
+        if len(self._sources) == 1:
+            return self._claimed(0, self.main.read())
+        for number, index in enumerate(self._order):
+            if number:
+                self.main.send([self._look_for(index)])
+            claimed = self._claimed(index, self.main.read())
+            if claimed:
+                return claimed
+        return self._block()
+
+    def _next_order(self) -> list[int]:
+        self._count += 1
+        order = list(range(len(self._sources)))
+        return order[::-1] if self._count % LOW_FIRST_EVERY == 0 else order
+
+    def _first_claim(self) -> Command:
+        return self._block_on(0) if len(self._sources) == 1 else self._look_for(self._order[0])
+
+    def _block_on(self, index: int) -> Command:
+        source = self._sources[index]
+        return ("BLMOVE", source.lane_key, source.run_key, "LEFT", "RIGHT", self._block_s)
+
+    def _look_for(self, index: int) -> Command:
+        source = self._sources[index]
+        return ("LMOVE", source.lane_key, source.run_key, "LEFT", "RIGHT")
+
+    def _claimed(self, index: int, answer: bytes | None) -> Claimed | None:
+        return None if answer is None else (self._sources[index], answer)
+
+    def _block(self) -> Claimed | None:
+        """Waits on all lanes at once. Of several that answer the first in order is taken."""
+        for index, link in enumerate(self._links):
+            link.send([self._block_on(index)])
+        waiting = set(range(len(self._links)))
+        claimed: list[Claimed] = []
+        until = running_s() + BLOCK_ANSWER_S
+        while waiting:
+            patience = until - running_s() if len(waiting) == len(self._links) else 0.01
+            for index in self._readable(waiting, patience):
+                waiting.discard(index)
+                found = self._claimed(index, self._links[index].read())
+                claimed += [found] if found else []
+            if running_s() > until:
+                raise RedisAway("a claim was not answered")
+            self._unblock(waiting)
+        claimed.sort(key=lambda each: self._order.index(self._sources.index(each[0])))
+        for source, _ in claimed[1:]:
+            self.give_back(source)
+        return claimed[0] if claimed else None
+
+    def _readable(self, waiting: set[int], patience: float) -> list[int]:
+        links = {self._links[index].fileno(): index for index in waiting}
+        ready, _, _ = select.select(list(links), [], [], max(0.0, patience))
+        return [index for index in sorted(map(links.__getitem__, ready)) if self._links[index].has_answer()]
+
+    def _unblock(self, waiting: set[int]) -> None:
+        """Over a connection that has its answer. A claim that Redis has not read yet is not blocked yet, so this is
+        said again until all have answered."""
+        free = [link for index, link in enumerate(self._links) if index not in waiting]
+        if not (waiting and free and self._may_unblock):
+            return
+        for answer in free[0].ask_all([("CLIENT", "UNBLOCK", self._ids[index]) for index in sorted(waiting)]):
+            if isinstance(answer, Refused):
+                self._may_unblock = False
+                self._block_s = _SHORT_BLOCK_S
+                log.warning("CLIENT UNBLOCK is not permitted (%s): several lanes are served more slowly", answer.word)
+                return
+
+    def give_back(self, source: Source) -> bool:
+        """Returns the oldest job of a run list to the head of its lane: bytes unchanged, not an attempt. Gives whether
+        there was one."""
+        return self.main.ask("LMOVE", source.run_key, source.lane_key, "LEFT", "LEFT") is not None
+
+    def look(self) -> Claimed | None:
+        """Gives the oldest job in the run lists: one that was claimed without this slot getting to know."""
+        commands: list[Command] = [("LINDEX", source.run_key, 0) for source in self._sources]
+        for source, answer in zip(self._sources, self.main.ask_all(commands), strict=True):
+            if isinstance(answer, Refused):
+                raise answer
+            if answer is not None:
+                return source, answer
+        return None
+
+    def close(self) -> None:
+        """Closes all connections."""
+        for link in self._links:
+            link.close()

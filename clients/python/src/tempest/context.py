@@ -1,0 +1,96 @@
+"""What a handler may know and do besides its job."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from .bus import Bus
+from .clock import Clock, running_s
+from .frame import Encoding
+from .names import check_lane, check_name, new_id
+from .wire import Job
+
+
+class Context:
+    """The second argument of a handler that takes two."""
+
+    def __init__(self, job: Job, bus: Bus, clock: Clock) -> None:
+        self.job = job
+        """The job as it was claimed."""
+        self.started_s = running_s()
+        self.overran = False
+        self._bus = bus
+        self._clock = clock
+        self._cancelled = threading.Event()
+
+    @property
+    def id(self) -> str | None:
+        """Id of the job; none: nobody waits and nobody can cancel it."""
+        return self.job.id
+
+    @property
+    def attempt(self) -> int:
+        """Which start of the job this is, from 1."""
+        return self.job.attempt
+
+    @property
+    def deadline(self) -> int:
+        """Milliseconds in Redis time after which nobody waits any more; 0: never."""
+        return self.job.deadline
+
+    def time_left(self) -> float | None:
+        """Seconds to the deadline, 0 when it has passed; none without a deadline."""
+        now = self._clock.now_ms()
+        if not self.deadline or now is None:
+            return None
+        return max(0.0, (self.deadline - now) / 1000)
+
+    def cancelled(self) -> bool:
+        """Tells whether to stop: the job was cancelled, its deadline passed, or it runs longer than it may. A long
+        handler asks now and then, and returns anything when it is true."""
+        return self._cancelled.is_set() or self.time_left() == 0.0
+
+    def cancel(self) -> None:
+        """Makes :meth:`cancelled` true."""
+        self._cancelled.set()
+
+    def publish(self, topic: str, payload: Any) -> int:
+        """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""
+        return self._bus.publish(topic, payload)
+
+    def push(
+        self,
+        queue: str,
+        action: str,
+        args: Any = None,
+        *,
+        lane: str = "normal",
+        attempts: int = 0,
+        encoding: Encoding = "json",
+    ) -> str:
+        """Pushes a background job and gives its id; see :meth:`tempest.client.Client.push`."""
+        return push(self._bus, queue, action, args, lane=lane, attempts=attempts, encoding=encoding)
+
+
+def push(
+    bus: Bus,
+    queue: str,
+    action: str,
+    args: Any,
+    *,
+    lane: str,
+    attempts: int,
+    encoding: Encoding,
+) -> str:
+    """Pushes a background job with a new id, and gives the id."""
+    job = Job(
+        action=check_name("action", action),
+        args=args,
+        id=new_id(),
+        attempts=attempts,
+        lane=check_lane(lane),
+        encoding=encoding,
+    )
+    bus.push(queue, job)
+    return str(job.id)

@@ -1,0 +1,184 @@
+"""What is done with a claimed job, from its bytes to its settlement. Knows no connection."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bus import Bus
+from .clock import Clock
+from .context import Context
+from .errors import WireError
+from .http import decode_request, http_reply
+from .limits import REPLY_BYTES_MAX, RETRY_BASE_MS, RETRY_CAP_MS, backoff_cap_ms
+from .memory import Memory
+from .names import Keys
+from .presence import Source
+from .settle import Ack, Exchange, Settlement
+from .wire import Job, Reply, dead_bytes, dead_member, decode_job, with_attempt
+
+log = logging.getLogger("tempest")
+
+_MESSAGES = {
+    "handler_error": "the handler failed",
+    "timeout": "the handler ran longer than it may",
+    "too_large": "the reply is too large",
+}
+"""The texts a caller gets; the traceback stays in the log."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A function for an action. ``http``: it takes a :class:`Request` and its value becomes an HTTP reply."""
+
+    function: Callable[..., Any]
+    http: bool
+    arguments: int
+
+    @staticmethod
+    def of(function: Callable[..., Any], http: bool) -> Handler:
+        """Looks at how many arguments the function takes. Raises ``TypeError`` if it cannot be a handler."""
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise TypeError(f"a handler is a plain function, {function!r} is not")
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        several = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
+        required = [each for each in parameters if each.kind in kinds and each.default is each.empty]
+        allowed = [each for each in parameters if each.kind in kinds]
+        if len(required) > 2 or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+            raise TypeError(f"a handler takes the request and perhaps the context, {function!r} wants more")
+        return Handler(function, http, 2 if several else min(2, len(allowed)))
+
+    def __call__(self, request: Any, context: Context) -> Any:
+        return self.function(*(request, context)[: self.arguments])
+
+
+@dataclass
+class Report:
+    """What a worker did, counted."""
+
+    done: int = 0
+    failed: int = 0
+    dropped: int = 0
+    """Cancelled, late or finished before: acked without running."""
+    given_back: int = 0
+    left: int = 0
+    """Still in run lists when the worker ended: recovery finds them."""
+    unsent: int = 0
+    """Replies that Redis refused until the end."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count(self, what: str) -> None:
+        """Adds one."""
+        with self._lock:
+            setattr(self, what, getattr(self, what) + 1)
+
+    def __str__(self) -> str:
+        said = f"{self.done} done, {self.failed} failed, {self.dropped} dropped, {self.given_back} given back"
+        return f"{said}, {self.left} left, {self.unsent} replies unsent"
+
+
+class Desk:
+    """Decodes, runs the handler, and says how to settle. Used by all slots of a worker at once."""
+
+    def __init__(self, keys: Keys, handlers: dict[str, Handler], bus: Bus, clock: Clock) -> None:
+        self.memory = Memory()
+        self.report = Report()
+        self._keys = keys
+        self._handlers = handlers
+        self._bus = bus
+        self._clock = clock
+
+    def handle(self, source: Source, data: bytes) -> Settlement:
+        """Does a claimed job. Never raises."""
+        try:
+            job = decode_job(data, self._keys)
+        except WireError as error:
+            log.warning("queue %s: bytes that are no job go to dead: %s", source.queue, error)
+            self.report.count("failed")
+            now = self._clock.stamp_ms()
+            return self._exchange(source, data, dead_bytes(data, str(error), now), now, True)
+        if self.memory.is_cancelled(job.id) or self.memory.is_finished(job.id, job.attempt):
+            self.report.count("dropped")
+            return Ack(source.run_key, data)
+        if job.is_expired(self._clock.now_ms()):
+            self.report.count("dropped")
+            if job.reply_to is None:
+                return self._bury(source, data, job, "expired", "its deadline passed before it was started")
+            return Ack(source.run_key, data)
+        return self._run(source, data, job)
+
+    def _run(self, source: Source, data: bytes, job: Job) -> Settlement:
+        handler = self._handlers.get(job.action)
+        if handler is None:
+            return self._fail(source, data, job, "no_handler", f"no handler for action {job.action}", retry=False)
+        try:
+            request = decode_request(job) if handler.http else job.args
+        except WireError as error:
+            return self._fail(source, data, job, error.code, error.detail, retry=False)
+        context = Context(job, self._bus, self._clock)
+        self.memory.start(context)
+        try:
+            reply, code = self._call(job, handler, request, context)
+        finally:
+            self.memory.finish(context)
+        if self.memory.is_cancelled(job.id):
+            self.report.count("dropped")
+            return Ack(source.run_key, data)
+        if code is not None:
+            return self._fail(source, data, job, code, _MESSAGES[code], retry=code != "too_large")
+        self.report.count("done")
+        if not reply or job.is_expired(self._clock.now_ms()):
+            return Ack(source.run_key, data)
+        return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
+
+    def _call(self, job: Job, handler: Handler, request: Any, context: Context) -> tuple[bytes, str | None]:
+        """Runs the handler. Gives the reply, empty if nobody waits, or the code of a failure."""
+        try:
+            returned = handler(request, context)
+            reply = self._reply(job, handler, returned) if job.reply_to and job.id else b""
+        except BaseException:
+            # Also SystemExit: a handler ends its job, never its worker.
+            log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)
+            return b"", "handler_error"
+        if context.overran:
+            return b"", "timeout"
+        if len(reply) > REPLY_BYTES_MAX:
+            log.error("action %s, job %s: a reply of %d bytes is too large", job.action, job.id, len(reply))
+            return b"", "too_large"
+        return reply, None
+
+    @staticmethod
+    def _reply(job: Job, handler: Handler, returned: Any) -> bytes:
+        if handler.http:
+            return http_reply(job, returned).encode()
+        return Reply(job.id or "", job.attempt, result=(returned,), encoding=job.encoding).encode()
+
+    def _fail(self, source: Source, data: bytes, job: Job, code: str, message: str, *, retry: bool) -> Settlement:
+        """Who waits is told; a background job is tried again later, or given up. What somebody waits for never enters
+        ``dead``: it carries cookies."""
+        self.report.count("failed")
+        if job.reply_to is not None:
+            if job.id is None or job.is_expired(self._clock.now_ms()):
+                return Ack(source.run_key, data)
+            reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding).encode()
+            return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
+        if not retry or job.attempt >= job.attempts:
+            return self._bury(source, data, job, code, message)
+        wait_ms = random.uniform(0, backoff_cap_ms(RETRY_BASE_MS, RETRY_CAP_MS, job.attempt))
+        due_ms = self._clock.stamp_ms() + int(wait_ms)
+        return self._exchange(source, data, with_attempt(job, job.attempt + 1), due_ms, False)
+
+    def _bury(self, source: Source, data: bytes, job: Job, code: str, message: str) -> Settlement:
+        log.warning("action %s, job %s goes to dead: %s: %s", job.action, job.id, code, message)
+        now = self._clock.stamp_ms()
+        return self._exchange(source, data, dead_member(job, code, message, now), now, True)
+
+    def _exchange(self, source: Source, data: bytes, member: bytes, score_ms: int, is_dead: bool) -> Settlement:
+        set_key = self._keys.dead(source.queue) if is_dead else self._keys.later(source.queue)
+        return Exchange(source.run_key, data, set_key, member, score_ms, is_dead)

@@ -1,0 +1,66 @@
+"""The default limits and waits, each named once (SPEC "Limits"). Nothing else in this package hard-codes one."""
+
+DEPTH_MAX = 64
+"""Nesting allowed in a frame; the envelope map itself is depth 1."""
+INTEGER_MAX = 2**53 - 1
+"""Largest integer of an envelope."""
+REPLY_BYTES_MAX = 16 * 1024 * 1024
+"""A whole reply frame."""
+LANE_JOBS_MAX = 10_000
+"""Jobs waiting in one lane."""
+LANE_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes waiting in one lane, as Redis estimates them."""
+DEAD_JOBS_MAX = 10_000
+"""Entries kept in ``dead``."""
+ATTEMPTS_BACKGROUND = 3
+"""Attempts of a job without ``reply_to``."""
+ATTEMPTS_WAITED = 1
+"""Attempts of a job somebody waits for."""
+
+LEASE_S = 3.0
+"""How long a silent worker is believed to live."""
+BEAT_S = 1.0
+"""How often a worker renews its lease."""
+BLOCK_S = 2.0
+"""How long one blocking Redis call lasts."""
+BLOCK_ANSWER_S = 4.0
+"""After this long without an answer a blocking connection is closed and never used again."""
+COMMAND_ANSWER_S = 2.0
+"""How long an ordinary Redis command, or connecting, may take."""
+ABOUT_S = 10.0
+"""Lifetime of a mailbox's ``about`` key without a beat."""
+ID_MEMORY_S = 60.0
+"""How long a worker remembers ids it finished, or that were cancelled."""
+CANCELLED_IDS_MAX = 10_000
+"""How many cancelled ids a worker remembers."""
+CANCEL_DEPTH_MAX = 1_000
+"""Cancelling by ``LREM`` is only tried in a lane shorter than this."""
+CLOCK_S = 60.0
+"""How often Redis time is asked for anew."""
+PING_S = 10.0
+"""How often the subscription to the control channel is probed."""
+RUN_MAX_S = 900.0
+"""How long a handler may run."""
+GRACE_S = 30.0
+"""How long a drain waits for running handlers."""
+REFUSED_REPLIES_MAX = 1_000
+"""Refused replies kept to be sent again."""
+REFUSED_REPLY_S = 60.0
+"""How long a refused reply of a job without a deadline is tried again."""
+LOW_FIRST_EVERY = 16
+"""Every so many claims the lanes are looked at from the low end."""
+
+
+def backoff_cap_ms(base_ms: int, cap_ms: int, n: int) -> int:
+    """Gives the upper bound, in milliseconds, of the wait after the ``n``-th failure (from 1).
+
+    It is ``min(cap, base * 2^(n-1))``; the wait itself is drawn evenly from zero to it (SPEC "Back-off").
+    """
+    doublings = min(max(n, 1) - 1, 64)
+    return min(cap_ms, base_ms << doublings)
+
+
+RECONNECT_BASE_MS, RECONNECT_CAP_MS = 50, 1_000
+"""How processes return to a Redis that went away."""
+RETRY_BASE_MS, RETRY_CAP_MS = 1_000, 3_600_000
+"""How failed background jobs are tried again."""

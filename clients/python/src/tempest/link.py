@@ -1,0 +1,204 @@
+"""One connection to Redis, and what to do after an error (SPEC "Errors of Redis").
+
+A link never sends anything twice and never connects again by itself: what was under way when it broke is unknown, and
+only its owner knows what that means. redis-py's own client would send a ``BLMOVE`` again after a cut, so its
+connections are used here, not its client.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.connection import Connection, parse_url
+from redis.retry import Retry
+
+from .errors import RedisAway, Refused, SetupError, TempestError
+from .limits import COMMAND_ANSWER_S, RECONNECT_BASE_MS, RECONNECT_CAP_MS, backoff_cap_ms
+
+Command = tuple[Any, ...]
+
+_WORDS: list[tuple[type[Exception], str]] = [
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.TryAgainError, "TRYAGAIN"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+    (exceptions.ExecAbortError, "EXECABORT"),
+    (exceptions.AuthenticationError, "NOAUTH"),
+    (exceptions.AuthenticationWrongNumberOfArgsError, "NOAUTH"),
+]
+
+
+def refusal(error: Exception) -> Refused | None:
+    """The refusal a redis-py error stands for; none if it is a broken connection."""
+    for kind, word in _WORDS:
+        if isinstance(error, kind):
+            return Refused(word, str(error))
+    if isinstance(error, exceptions.ResponseError):
+        word, _, rest = str(error).partition(" ")
+        return Refused(word, rest) if word.isupper() else Refused("ERR", str(error))
+    return None
+
+
+class Place:
+    """Where Redis is. Raises :class:`SetupError` for a URL that is none."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._options = dict(parse_url(url))  # type: ignore[no-untyped-call]
+            parts = urlsplit(url)
+            self.shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+            """The URL without its secrets."""
+        except ValueError as error:
+            raise SetupError(f"{url!r} is no Redis URL ({error}): use one like redis://127.0.0.1:6379") from None
+        self._connection = self._options.pop("connection_class", Connection)
+        for name in ("max_connections", "timeout"):
+            self._options.pop(name, None)
+
+    def open(self, answer_s: float = COMMAND_ANSWER_S) -> Link:
+        """Connects. ``answer_s`` is how long an answer may take before the connection counts as broken.
+
+        Raises :class:`RedisAway` or :class:`Refused`.
+        """
+        options = {
+            **self._options,
+            "socket_timeout": answer_s,
+            "socket_connect_timeout": COMMAND_ANSWER_S,
+            "socket_keepalive": True,
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "decode_responses": False,
+            "protocol": 2,
+        }
+        if not issubclass(self._connection, Connection):
+            del options["socket_keepalive"]  # a Unix socket has none
+            if issubclass(self._connection, redis.UnixDomainSocketConnection):
+                del options["socket_connect_timeout"]
+        return Link(self._connection(**options))
+
+
+class Link:
+    """One connection. Once it is broken it stays so: :attr:`broken`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.broken = False
+        self._guard(connection.connect)
+
+    def _guard(self, call: Any, *args: Any) -> Any:
+        """Calls into redis-py and makes its errors ours. Every one that is no answer of Redis breaks the link."""
+        if self.broken:
+            raise RedisAway("the connection is closed")
+        try:
+            return call(*args)
+        except Exception as error:
+            refused = refusal(error)
+            if refused is None or isinstance(error, exceptions.ConnectionError):
+                self.close()
+            if refused is not None:
+                raise refused from None
+            if isinstance(error, (exceptions.RedisError, OSError)):
+                raise RedisAway(str(error)) from None
+            raise
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Sends commands in one write. Raises :class:`RedisAway`."""
+        packed = self._connection.pack_commands(commands)
+        self._guard(self._connection.send_packed_command, packed, False)
+
+    def read(self) -> Any:
+        """Reads one answer. Raises :class:`RedisAway` or :class:`Refused`."""
+        return self._guard(self._connection.read_response)
+
+    def read_or_refusal(self) -> Any:
+        """Reads one answer; gives a refusal back instead of raising it. Raises :class:`RedisAway`."""
+        try:
+            return self.read()
+        except Refused as refused:
+            if self.broken:
+                raise
+            return refused
+
+    def ask(self, *command: Any) -> Any:
+        """Sends one command and gives its answer. Raises :class:`RedisAway` or :class:`Refused`."""
+        self.send([command])
+        return self.read()
+
+    def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Sends commands in one write and gives the answers; a refused one gives its :class:`Refused`."""
+        self.send(commands)
+        return [self.read_or_refusal() for _ in commands]
+
+    def has_answer(self, wait_s: float = 0.0) -> bool:
+        """Tells whether something can be read, or the connection was closed. Raises :class:`RedisAway`."""
+        return bool(self._guard(self._connection.can_read, wait_s))
+
+    def fileno(self) -> int:
+        """The socket, to wait for several links at once. Raises :class:`RedisAway`."""
+        sock = self._connection._sock
+        if self.broken or sock is None:
+            raise RedisAway("the connection is closed")
+        number: int = sock.fileno()
+        return number
+
+    def close(self) -> None:
+        """Closes it for good."""
+        self.broken = True
+        self._connection.disconnect()
+
+
+_RECONNECT = frozenset(
+    ("UNBLOCKED", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"),
+)
+_OPERATOR = frozenset(("NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE"))
+
+
+class Pauses:
+    """How long to wait after an error, and whether to say it: once, until something else happens."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._said: str | None = None
+
+    def after(self, error: TempestError) -> float:
+        """Gives the pause after an error, in seconds."""
+        self._failures += 1
+        if isinstance(error, Refused) and error.word not in _RECONNECT:
+            return 5.0 if error.word in _OPERATOR else random.uniform(0.1, 1.0)
+        return random.uniform(0, backoff_cap_ms(RECONNECT_BASE_MS, RECONNECT_CAP_MS, self._failures)) / 1000
+
+    def is_news(self, error: TempestError) -> bool:
+        """Tells whether this error was not the last one said."""
+        word = error.word if isinstance(error, Refused) else error.code
+        news, self._said = word != self._said, word
+        return news
+
+    def over(self) -> bool:
+        """Forgets the failures. Tells whether there were any."""
+        had = self._failures > 0
+        self._failures, self._said = 0, None
+        return had
+
+
+def open_within(place: Place, limit_s: float) -> Link:
+    """Connects, trying again for at most ``limit_s``. Raises what the last try raised."""
+    pauses, until = Pauses(), time.monotonic() + limit_s
+    while True:
+        try:
+            return place.open()
+        except TempestError as error:
+            pause = pauses.after(error)
+            if time.monotonic() + pause > until:
+                raise
+            time.sleep(pause)

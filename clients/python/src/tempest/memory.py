@@ -1,0 +1,80 @@
+"""What a worker remembers of jobs: those it runs, those it finished, those that were cancelled (SPEC "Cancel")."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from .clock import running_s
+from .limits import CANCELLED_IDS_MAX, ID_MEMORY_S
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+class _Recent:
+    """A set that forgets after a minute, and the oldest when it is full."""
+
+    def __init__(self) -> None:
+        self._members: OrderedDict[Hashable, float] = OrderedDict()
+
+    def add(self, member: Hashable) -> None:
+        now = running_s()
+        self._members.pop(member, None)
+        self._members[member] = now
+        while self._members:
+            oldest, since = next(iter(self._members.items()))
+            if len(self._members) <= CANCELLED_IDS_MAX and now - since < ID_MEMORY_S:
+                return
+            del self._members[oldest]
+
+    def __contains__(self, member: Hashable) -> bool:
+        since = self._members.get(member)
+        return since is not None and running_s() - since < ID_MEMORY_S
+
+
+class Memory:
+    """Shared by all slots of a worker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = _Recent()
+        self._finished = _Recent()
+        self._running: set[Context] = set()
+
+    def cancel(self, job_id: str) -> None:
+        """Marks a job as cancelled: one that runs is told, one that is claimed within a minute is not started."""
+        with self._lock:
+            self._cancelled.add(job_id)
+            for context in self._running:
+                if context.id == job_id:
+                    context.cancel()
+
+    def is_cancelled(self, job_id: str | None) -> bool:
+        """Tells whether a job was cancelled within the last minute."""
+        with self._lock:
+            return job_id is not None and job_id in self._cancelled
+
+    def start(self, context: Context) -> None:
+        """Notes that a job runs."""
+        with self._lock:
+            self._running.add(context)
+
+    def finish(self, context: Context) -> None:
+        """Notes that a job ran to its end, so that a copy of it is not run again within a minute."""
+        with self._lock:
+            self._running.discard(context)
+            if context.id is not None:
+                self._finished.add((context.id, context.attempt))
+
+    def is_finished(self, job_id: str | None, attempt: int) -> bool:
+        """Tells whether this attempt of a job was finished here within the last minute."""
+        with self._lock:
+            return job_id is not None and (job_id, attempt) in self._finished
+
+    def running(self) -> list[Context]:
+        """The jobs that run now."""
+        with self._lock:
+            return list(self._running)

@@ -1,0 +1,361 @@
+"""Jobs and replies: envelopes, decoding, encoding (SPEC "Jobs", "Replies"). Knows no Redis and no clock."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import frame
+from .errors import WireError
+from .frame import Encoding, Frame
+from .limits import ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX
+from .names import LANES, Keys, is_name
+
+
+@dataclass
+class Job:
+    """One unit of work. ``deadline`` and ``queued_at`` are milliseconds in Redis time; ``deadline`` 0 is none."""
+
+    action: str
+    args: Any = None
+    id: str | None = None
+    reply_to: str | None = None
+    attempt: int = 1
+    attempts: int = 0
+    """How often it may be started; 0 becomes the default: 1 with ``reply_to``, 3 without."""
+    deadline: int = 0
+    lane: str = "normal"
+    queued_at: int | None = None
+    traceparent: str | None = None
+    session: str | None = None
+    encoding: Encoding = "json"
+    frame: Frame | None = field(default=None, repr=False, compare=False)
+    """The frame it was read from; none if it was made here."""
+
+    def __post_init__(self) -> None:
+        if self.attempts == 0:
+            self.attempts = self._attempts_default
+
+    @property
+    def _attempts_default(self) -> int:
+        return ATTEMPTS_WAITED if self.reply_to else ATTEMPTS_BACKGROUND
+
+    def is_expired(self, now_ms: int | None) -> bool:
+        """Tells whether its deadline has passed at ``now_ms``; never while Redis time is unknown."""
+        return now_ms is not None and 0 < self.deadline < now_ms
+
+    def encode(self) -> bytes:
+        """Writes the frame, fields in the promised order, defaults left out.
+
+        Raises :class:`WireError` if the arguments have no form in ``encoding``.
+        """
+        fields = {
+            "id": self.id,
+            "reply_to": self.reply_to,
+            "action": self.action,
+            "attempt": self.attempt if self.attempt != 1 else None,
+            "attempts": self.attempts if self.attempts != self._attempts_default else None,
+            "deadline": self.deadline or None,
+            "lane": self.lane if self.lane != "normal" else None,
+            "queued_at": self.queued_at,
+            "traceparent": self.traceparent,
+            "session": self.session,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        return frame.write(self.encoding, {**given, "args": self.args})
+
+
+def decode_job(data: bytes, keys: Keys) -> Job:
+    """Reads a job of the cluster ``keys`` stands for.
+
+    Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack``, ``too_deep`` or ``bad_job``.
+    """
+    read = frame.read(data, "args")
+    fields = _Fields(read.values(), "bad_job")
+    reply_to = fields.text("reply_to")
+    if reply_to is not None and not keys.is_mailbox(reply_to):
+        raise WireError("bad_job", f"reply_to {reply_to!r} is no mailbox")
+    lane = fields.text("lane") or "normal"
+    if lane not in LANES or fields.text("lane") == "":
+        raise WireError("bad_job", f"lane is high, normal or low, not {lane!r}")
+    return Job(
+        action=fields.name("action", "action"),
+        args=fields.values.get("args"),
+        id=fields.name("id", "id") if "id" in fields.values else None,
+        reply_to=reply_to,
+        attempt=fields.integer("attempt", least=1) or 1,
+        attempts=fields.integer("attempts", least=1) or 0,
+        deadline=fields.integer("deadline") or 0,
+        lane=lane,
+        queued_at=fields.integer("queued_at"),
+        traceparent=fields.text("traceparent"),
+        session=fields.text("session"),
+        encoding=read.encoding,
+        frame=read,
+    )
+
+
+@dataclass
+class Reply:
+    """What a worker sends to a mailbox. Exactly one of: HTTP (``status``), a later part (``seq``), ``result``,
+    ``error``."""
+
+    id: str
+    attempt: int | None = None
+    more: bool = False
+    seq: int | None = None
+    status: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    """Pairs in order, names in lower case, values ISO-8859-1 code points."""
+    body: bytes = b""
+    result: tuple[Any] | None = None
+    """The result in a tuple of one, since ``None`` is a result."""
+    error: tuple[str, str] | None = None
+    """Code and message."""
+    encoding: Encoding = "json"
+
+    def encode(self) -> bytes:
+        """Writes the frame, fields in the promised order.
+
+        Raises :class:`WireError` if the result has no form in ``encoding``.
+        """
+        fields: dict[str, Any] = {"id": self.id}
+        if self.attempt is not None:
+            fields["attempt"] = self.attempt
+        if self.more:
+            fields["more"] = True
+        if self.seq is not None:
+            fields["seq"] = self.seq
+        if self.status is not None:
+            fields |= {"status": self.status, "headers": headers_map(self.headers)}
+        fields |= body_field(self.body, self.encoding)
+        if self.result is not None:
+            fields["result"] = self.result[0]
+        if self.error is not None:
+            fields["error"] = {"code": self.error[0], "message": self.error[1]}
+        return frame.write(self.encoding, fields)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Reads a reply.
+
+    Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack``, ``too_deep``, ``bad_reply``, ``bad_body``.
+    """
+    read = frame.read(data, "result")
+    values = read.values()
+    fields = _Fields(values, "bad_reply")
+    body = body_of(values)
+    result = read.last("result")
+    reply = Reply(
+        id=fields.name("id", "id"),
+        attempt=fields.integer("attempt", least=1),
+        more=fields.boolean("more"),
+        seq=fields.integer("seq"),
+        status=fields.integer("status"),
+        headers=headers_of(values.get("headers"), "bad_reply") if "status" in values else [],
+        body=body or b"",
+        result=None if result is None else (result.value,),
+        error=_error_of(values["error"]) if "error" in values else None,
+        encoding=read.encoding,
+    )
+    _check_reply(reply, body is not None)
+    return reply
+
+
+def _check_reply(reply: Reply, has_body: bool) -> None:
+    """Parts count from 0, the first alone has the status, and only HTTP replies have parts."""
+    said = [reply.status is not None, reply.result is not None, reply.error is not None]
+    if sum(said) > 1 or (has_body and (said[1] or said[2])):
+        raise WireError("bad_reply", "it says more than one of status, result and error")
+    if reply.status is not None and not 200 <= reply.status <= 599:
+        raise WireError("bad_reply", f"status is 200 to 599, not {reply.status}")
+    if not any(said) and not reply.seq:
+        raise WireError("bad_reply", "it has neither status, result nor error")
+    if said[0] and reply.seq:
+        raise WireError("bad_reply", "a later part has no status")
+    if said[0] and reply.more and reply.seq is None:
+        raise WireError("bad_reply", "a part needs its seq")
+    if reply.more and (said[1] or said[2]):
+        raise WireError("bad_reply", "a result or an error is the last of its parts")
+
+
+def _error_of(value: Any) -> tuple[str, str]:
+    if not isinstance(value, dict):
+        raise WireError("bad_reply", "error is no map")
+    named = {str(_name_of(name)): inner for name, inner in value.items() if inner is not None}
+    fields = _Fields(named, "bad_reply")
+    code = fields.text("code")
+    if not code:
+        raise WireError("bad_reply", "error needs a code")
+    return code, fields.text("message") or ""
+
+
+# --- fields --------------------------------------------------------------------------------------------------------
+
+
+class _Fields:
+    """Strict readers of the values of an envelope. Every failure has one code."""
+
+    def __init__(self, values: dict[str, Any], code: str) -> None:
+        self.values = values
+        self.code = code
+
+    def bad(self, name: str, wanted: str) -> WireError:
+        return WireError(self.code, f"{name} is {wanted}, not {self.values.get(name)!r:.100}")
+
+    def text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        if isinstance(value, bytes):
+            value = _name_of(value)
+        if value is None and name not in self.values:
+            return None
+        if not isinstance(value, str):
+            raise self.bad(name, "text")
+        return value
+
+    def name(self, name: str, kind: str) -> str:
+        value = self.text(name)
+        if value is None or not is_name(kind, value):
+            raise self.bad(name, f"a name ({kind})")
+        return value
+
+    def integer(self, name: str, least: int = 0) -> int | None:
+        value = self.values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer() and abs(value) <= INTEGER_MAX:
+            value = int(value)
+        if type(value) is not int or not least <= value <= INTEGER_MAX:
+            raise self.bad(name, f"an integer of {least} to 2^53 - 1")
+        return value
+
+    def boolean(self, name: str) -> bool:
+        value = self.values.get(name, False)
+        if not isinstance(value, bool):
+            raise self.bad(name, "true or false")
+        return value
+
+
+def _name_of(value: Any) -> str | None:
+    """Text as it is, or bytes that are UTF-8; none for anything else."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return value if isinstance(value, str) else None
+
+
+# --- bodies and headers --------------------------------------------------------------------------------------------
+
+
+def body_of(values: dict[str, Any]) -> bytes | None:
+    """The body among the fields of a map: ``body``, ``body_base64``, or none.
+
+    Raises :class:`WireError` ``bad_body`` for both, or for one that is broken.
+    """
+    body, text = values.get("body"), values.get("body_base64")
+    if body is not None and text is not None:
+        raise WireError("bad_body", "both body and body_base64")
+    if isinstance(body, str):
+        return body.encode()
+    if body is not None and not isinstance(body, bytes):
+        raise WireError("bad_body", "body is neither text nor bytes")
+    return body if text is None else _base64(text)
+
+
+def _base64(value: Any) -> bytes:
+    """RFC 4648 section 4, padded, no blanks, no loose bits."""
+    text = _name_of(value)
+    if text is None:
+        raise WireError("bad_body", "body_base64 is no text")
+    try:
+        body = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise WireError("bad_body", f"body_base64: {error}") from None
+    # The decoder of some Python versions takes padding too much, and bits that are lost.
+    if base64.b64encode(body).decode() != text:
+        raise WireError("bad_body", "body_base64 is not the base64 of its bytes")
+    return body
+
+
+def body_field(body: bytes, encoding: Encoding) -> dict[str, Any]:
+    """The field a body is written in: none when it is empty, base64 in JSON when it is not UTF-8."""
+    if not body:
+        return {}
+    if encoding == "msgpack":
+        return {"body": body}
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
+
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def is_token(text: str) -> bool:
+    """Tells whether text is a token of RFC 9110 section 5.6.2: a method or the name of a header field."""
+    return bool(text) and _TOKEN.issuperset(text)
+
+
+def headers_of(value: Any, code: str) -> list[tuple[str, str]]:
+    """Reads header fields: a map of texts or lists of texts; an empty list is an empty map (PHP).
+
+    Raises :class:`WireError` of ``code``.
+    """
+    if value is None or value == []:
+        return []
+    if not isinstance(value, dict):
+        raise WireError(code, "headers are no map")
+    pairs = []
+    for name, values in value.items():
+        for item in values if isinstance(values, list) else [values]:
+            pairs.append(header(_name_of(name), _name_of(item), code))
+    return pairs
+
+
+def header(name: str | None, value: str | None, code: str) -> tuple[str, str]:
+    """Checks one header field and makes its name lower-case.
+
+    Raises :class:`WireError` of ``code`` if the name is no token, or the value no ISO-8859-1 without CR, LF, NUL.
+    """
+    if name is None or not is_token(name):
+        raise WireError(code, f"header name {name!r} is no token")
+    if value is None or any(char in value for char in "\r\n\0") or max(value, default="") > "\xff":
+        raise WireError(code, f"header {name} is no text of ISO-8859-1 without CR, LF and NUL")
+    return name.lower(), value
+
+
+def headers_map(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Header fields as they stand on the wire: a repeated one is a list."""
+    lists: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lists.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in lists.items()}
+
+
+# --- after a failure -----------------------------------------------------------------------------------------------
+
+
+def with_attempt(job: Job, attempt: int) -> bytes:
+    """The job's frame with another ``attempt``; every other byte stays. The job must have been read from a frame."""
+    if job.frame is None:
+        raise ValueError("only a job that was read from a frame has bytes to keep")
+    return frame.with_field(job.frame, "attempt", min(attempt, INTEGER_MAX))
+
+
+def dead_member(job: Job, code: str, message: str, died_at_ms: int) -> bytes:
+    """What is kept in ``dead`` of a job that is given up: ``error`` and ``died_at`` before its own bytes."""
+    if job.frame is None:
+        raise ValueError("only a job that was read from a frame has bytes to keep")
+    why = {"error": {"code": code, "message": message}, "died_at": died_at_ms}
+    return frame.with_fields_before(job.frame, why)
+
+
+def dead_bytes(data: bytes, message: str, died_at_ms: int) -> bytes:
+    """What is kept in ``dead`` of bytes that are no job (``bad_job``): JSON with ``raw_base64``."""
+    why = {"error": {"code": "bad_job", "message": message}, "died_at": died_at_ms}
+    return frame.json_bytes({**why, "raw_base64": base64.b64encode(data).decode()})

@@ -1,0 +1,102 @@
+"""The worker that the tests start: a handler for each behaviour. Configured by the environment alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from tempest import Context, Request, Worker
+
+worker = Worker(run_max_s=float(os.environ.get("RUN_MAX_S", "900")), grace_s=float(os.environ.get("GRACE_S", "30")))
+
+
+def mark(word: object) -> None:
+    with open(os.environ["MARKS"], "a") as file:
+        file.write(f"{word}\n")
+
+
+@worker.on("url")
+def url(request: Request) -> Any:
+    kind = request.query.get("kind", "text")
+    if kind == "bytes":
+        return request.body
+    if kind == "tuple":
+        return 201, {"X-Two": ["a", "b"], "set-cookie": ["a=1", "b=2"]}, bytes(range(256))
+    if kind == "json":
+        return {"path": request.path, "accept": request.headers.all("Accept"), "cookies": request.cookies}
+    if kind == "none":
+        return None
+    if kind == "bad-header":
+        return 200, {"x": "a\r\nset-cookie: evil"}, ""
+    if kind == "bad-status":
+        return 99, {}, ""
+    return f"{request.method} {request.url}"
+
+
+@worker.on("echo")
+def echo(args: Any) -> Any:
+    return args
+
+
+@worker.on("mark")
+def mark_args(args: Any) -> None:
+    mark(args)
+
+
+@worker.on("slow")
+def slow(args: Any) -> str:
+    mark("begin")
+    time.sleep(args)
+    mark("end")
+    return "slept"
+
+
+@worker.on("patient")
+def patient(args: Any, context: Context) -> str:
+    mark("begin")
+    end = time.monotonic() + args
+    while not context.cancelled():
+        if time.monotonic() > end:
+            return "waited"
+        time.sleep(0.01)
+    mark("cancelled")
+    return "cancelled"
+
+
+@worker.on("fail")
+def fail(args: Any) -> None:
+    mark("fail")
+    raise RuntimeError("secret of the house")
+
+
+@worker.on("slow-fail")
+def slow_fail(args: Any) -> None:
+    mark("begin")
+    time.sleep(args)
+    raise RuntimeError("too late")
+
+
+@worker.on("leave")
+def leave(args: Any) -> None:
+    raise SystemExit(3)
+
+
+@worker.on("large")
+def large(args: int) -> str:
+    return "x" * args
+
+
+@worker.on("unsayable")
+def unsayable(args: Any) -> object:
+    return object()
+
+
+@worker.on("tell")
+def tell(args: Any, context: Context) -> list[Any]:
+    pushed = context.push("other", "mark", {"from": context.id}, lane="low")
+    return [context.publish("news", ["Bob"]), pushed, context.attempt, context.time_left()]
+
+
+if __name__ == "__main__":
+    worker.run()

@@ -1,0 +1,538 @@
+"""A worker against a real Redis: claims, replies, failures, drain."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from conftest import Process, Server, until
+from tempest import SetupError, Worker
+
+Start = Callable[..., Process]
+Marks = Callable[[], list[str]]
+
+MAILBOX = "tempest:mailbox:{test}"
+numbers = itertools.count(1)
+
+
+def ask(server: Server, job: dict[str, Any], queue: str = "tempest:{default}", **pack: Any) -> dict[str, Any]:
+    """Pushes a job as JSON, or MessagePack with `pack=True`, and waits for its reply."""
+    whole = {"id": f"j{next(numbers)}", "reply_to": MAILBOX, **job}
+    server.redis.rpush(queue, msgpack.packb(whole) if pack else json.dumps(whole))
+    return answer(server)
+
+
+def answer(server: Server, within_s: float = 5) -> dict[str, Any]:
+    popped = server.redis.blpop([MAILBOX], within_s)
+    assert popped, "no reply"
+    data = popped[1]
+    reply: dict[str, Any] = json.loads(data) if data[:1] == b"{" else msgpack.unpackb(data)
+    return reply
+
+
+def http(url: str, **more: Any) -> dict[str, Any]:
+    return {"action": "url", "args": {"method": "GET", "url": url, **more}}
+
+
+def run_lists(server: Server, queue: str = "default") -> dict[bytes, list[bytes]]:
+    keys = server.redis.keys(f"tempest:{{{queue}}}:run:*")
+    return {key: server.redis.lrange(key, 0, -1) for key in keys}
+
+
+def idle(server: Server) -> None:
+    """Every claimed job is acked."""
+    until(lambda: not run_lists(server))
+
+
+def members(server: Server, name: str, queue: str = "default") -> list[dict[str, Any]]:
+    found = server.redis.zrange(f"tempest:{{{queue}}}:{name}", 0, -1)
+    return [json.loads(each) if each[:1] == b"{" else msgpack.unpackb(each) for each in found]
+
+
+# --- replies -------------------------------------------------------------------------------------------------------
+
+
+def test_text(server: Server, start: Start) -> None:
+    start(server.url)
+    reply = ask(server, {"id": "j1", **http("/a?x=1")})
+    assert reply == {
+        "id": "j1",
+        "attempt": 1,
+        "status": 200,
+        "headers": {"content-type": "text/plain; charset=utf-8"},
+        "body": "GET /a?x=1",
+    }
+    idle(server)
+
+
+def test_reply_fields_stand_in_the_promised_order(server: Server, start: Start) -> None:
+    start(server.url)
+    assert list(ask(server, http("/"))) == ["id", "attempt", "status", "headers", "body"]
+
+
+def test_json_body_with_request_details(server: Server, start: Start) -> None:
+    start(server.url)
+    headers = {"accept": ["a", "b"], "cookie": 'one=1; two="2"'}
+    reply = ask(server, http("/caf%C3%A9/%2F?kind=json", headers=headers))
+    assert reply["headers"] == {"content-type": "application/json"}
+    assert json.loads(reply["body"]) == {
+        "path": "/café//",
+        "accept": ["a", "b"],
+        "cookies": {"one": "1", "two": "2"},
+    }
+
+
+def test_none_is_204(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"id": "j1", **http("/?kind=none")}) == {"id": "j1", "attempt": 1, "status": 204, "headers": {}}
+
+
+def test_binary_bodies_survive_in_json(server: Server, start: Start) -> None:
+    start(server.url)
+    reply = ask(server, http("/?kind=bytes", body_base64="AP+A"))
+    assert (reply["body_base64"], "body" in reply) == ("AP+A", False)
+
+
+def test_binary_bodies_survive_in_messagepack(server: Server, start: Start) -> None:
+    start(server.url)
+    reply = ask(server, http("/?kind=tuple"), pack=True)
+    assert reply["status"] == 201
+    assert reply["headers"]["x-two"] == ["a", "b"]
+    assert reply["headers"]["set-cookie"] == ["a=1", "b=2"]
+    assert reply["body"] == bytes(range(256))
+    echoed = ask(server, http("/?kind=bytes", body=bytes(range(256))), pack=True)
+    assert echoed["body"] == bytes(range(256))
+
+
+def test_bodies_packed_as_str_by_another_language_survive(server: Server, start: Start) -> None:
+    start(server.url)
+    job = {"id": "j1", "reply_to": MAILBOX, **http("/?kind=bytes", body=b"\xff\x00\x80")}
+    server.redis.rpush("tempest:{default}", msgpack.packb(job, use_bin_type=False))
+    assert answer(server)["body"] == b"\xff\x00\x80"
+
+
+@pytest.mark.parametrize("kind", ["bad-header", "bad-status"])
+def test_a_reply_that_cannot_be_is_an_error(server: Server, start: Start, kind: str) -> None:
+    worker = start(server.url)
+    assert ask(server, http(f"/?kind={kind}"))["error"]["code"] == "handler_error"
+    assert "bad_reply" in worker.said()
+
+
+def test_other_actions_give_results(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"action": "echo", "args": [1, None, "é"]})["result"] == [1, None, "é"]
+    assert ask(server, {"action": "echo", "args": {"b": b"\0\xff"}}, pack=True)["result"] == {"b": b"\0\xff"}
+    assert ask(server, {"id": "j0", "action": "mark", "args": "x"}) == {"id": "j0", "attempt": 1, "result": None}
+
+
+def test_the_context_publishes_and_pushes(server: Server, start: Start) -> None:
+    start(server.url)
+    heard = server.redis.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe("news")
+    heard.get_message(timeout=5)
+    deadline = int(time.time() * 1000) + 20_000
+    told = ask(server, {"id": "t1", "action": "tell", "attempt": 2, "deadline": deadline})
+    count, pushed, attempt, left = told["result"]
+    assert (count, attempt) == (1, 2)
+    assert 10 < left <= 20
+    message = until(lambda: heard.get_message(timeout=1))
+    assert message["data"] == b'["Bob"]'
+    heard.close()
+    job = json.loads(server.redis.lpop("tempest:{other}:low"))
+    assert job == {"id": pushed, "action": "mark", "lane": "low", "args": {"from": "t1"}}
+    assert server.redis.sismember("tempest:queues", "other")
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_that_raises_fails_its_job_not_its_worker(server: Server, start: Start) -> None:
+    worker = start(server.url)
+    for action in ("fail", "leave", "unsayable"):
+        error = ask(server, {"action": action})["error"]
+        assert error == {"code": "handler_error", "message": "the handler failed"}
+    assert "secret of the house" in worker.said()
+    assert ask(server, {"action": "echo", "args": 1})["result"] == 1
+
+
+def test_a_reply_beyond_the_limit_is_too_large(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"action": "large", "args": 17 * 1024 * 1024})["error"]["code"] == "too_large"
+
+
+def test_a_failed_background_job_is_put_off(server: Server, start: Start) -> None:
+    start(server.url)
+    frame = b'{"id":"b1","action":"fail", "args":9007199254740993}'
+    before = time.time() * 1000
+    server.redis.rpush("tempest:{default}", frame)
+    later = until(lambda: server.redis.zrange("tempest:{default}:later", 0, -1, withscores=True))
+    assert later[0][0] == b'{"attempt":2,"id":"b1","action":"fail", "args":9007199254740993}'
+    assert before - 50 <= later[0][1] <= before + 3_000
+    idle(server)
+    assert members(server, "dead") == []
+
+
+def test_a_background_job_without_attempts_left_is_dead(server: Server, start: Start) -> None:
+    start(server.url)
+    frame = b'{"id":"b1","action":"fail","attempt":3,"args":1.0}'
+    server.redis.rpush("tempest:{default}", frame)
+    until(lambda: members(server, "dead"))
+    found, score = server.redis.zrange("tempest:{default}:dead", 0, -1, withscores=True)[0]
+    assert found.endswith(b'"id":"b1","action":"fail","attempt":3,"args":1.0}')
+    job = json.loads(found)
+    assert job["error"]["code"] == "handler_error"
+    assert job["died_at"] == score
+    assert abs(score - time.time() * 1000) < 5_000
+    idle(server)
+
+
+def test_dead_keeps_messagepack(server: Server, start: Start) -> None:
+    start(server.url)
+    server.redis.rpush("tempest:{default}", msgpack.packb({"action": "fail", "attempts": 1, "args": b"\xff"}))
+    dead = until(lambda: members(server, "dead"))[0]
+    assert dead["args"] == b"\xff"
+    assert dead["error"]["code"] == "handler_error"
+
+
+def test_a_waited_job_never_enters_dead(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"action": "fail", "attempts": 3})["error"]["code"] == "handler_error"
+    idle(server)
+    assert members(server, "dead") + members(server, "later") == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"", b"hello", b"\xff\x00", b'{"action":', b'["url",[],"127.0.0.1:1",1]', b'{"id":"x"}', b"\xc1", b"{}" * 40],
+)
+def test_bytes_that_are_no_job_go_to_dead(server: Server, start: Start, frame: bytes) -> None:
+    start(server.url)
+    server.redis.rpush("tempest:{default}", frame)
+    dead = until(lambda: members(server, "dead"))[0]
+    assert dead["error"]["code"] == "bad_job"
+    assert base64.b64decode(dead["raw_base64"]) == frame
+    idle(server)
+    assert ask(server, {"action": "echo", "args": 1})["result"] == 1
+
+
+def test_a_foreign_reply_to_is_no_job(server: Server, start: Start) -> None:
+    start(server.url)
+    server.redis.rpush("tempest:{default}", '{"id":"x","action":"echo","reply_to":"tempest:{other}"}')
+    assert until(lambda: members(server, "dead"))[0]["error"]["code"] == "bad_job"
+    assert not server.redis.exists("tempest:{other}")
+
+
+def test_an_unknown_action_is_answered_or_dead(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"action": "nobody"})["error"]["code"] == "no_handler"
+    server.redis.rpush("tempest:{default}", '{"action":"nobody"}')
+    assert until(lambda: members(server, "dead"))[0]["error"]["code"] == "no_handler"
+    idle(server)
+
+
+def test_http_that_is_none_is_answered(server: Server, start: Start) -> None:
+    start(server.url)
+    assert ask(server, {"action": "url", "args": 7})["error"]["code"] == "bad_http"
+    assert ask(server, http("/", body="a", body_base64="YQ=="))["error"]["code"] == "bad_body"
+
+
+def test_expired_jobs_do_not_run(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    past = int(time.time() * 1000) - 5_000
+    late = {"action": "mark", "args": "late", "deadline": past}
+    server.redis.rpush("tempest:{default}", json.dumps({**late, "id": "w", "reply_to": MAILBOX}))
+    server.redis.rpush("tempest:{default}", json.dumps(late))
+    assert until(lambda: members(server, "dead"))[0]["error"]["code"] == "expired"
+    idle(server)
+    assert marks() == []
+    assert server.redis.llen(MAILBOX) == 0
+    assert len(members(server, "dead")) == 1
+
+
+def test_a_copy_of_a_finished_job_is_not_run_again(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    for attempt in (1, 1, 2):
+        job = {"id": "same", "action": "mark", "args": attempt, "attempt": attempt}
+        server.redis.rpush("tempest:{default}", json.dumps(job))
+    until(lambda: marks() == ["1", "2"])
+    idle(server)
+
+
+# --- cancel --------------------------------------------------------------------------------------------------------
+
+
+def test_a_running_job_is_cancelled(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    job = {"id": "c1", "action": "patient", "args": 30, "reply_to": MAILBOX}
+    server.redis.rpush("tempest:{default}", json.dumps(job))
+    until(lambda: marks() == ["begin"])
+    assert server.redis.publish("tempest:{default}:control", "cancel c1") == 1
+    until(lambda: marks() == ["begin", "cancelled"])
+    idle(server)
+    assert server.redis.llen(MAILBOX) == 0
+
+
+def test_a_cancelled_job_is_not_started(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    for word in ("cancel c2", "cancel", "cancel *", "dance", "cancel c2 c3", "drain somebody-else"):
+        server.redis.publish("tempest:{default}:control", word)
+    server.redis.rpush("tempest:{default}", '{"id":"c2","action":"mark","args":"c2"}')
+    server.redis.rpush("tempest:{default}", '{"id":"c3","action":"mark","args":"c3"}')
+    until(lambda: marks() == ["c3"])
+    idle(server)
+    assert marks() == ["c3"]
+
+
+def test_a_handler_beyond_its_limit_fails_with_timeout(server: Server, start: Start) -> None:
+    start(server.url, RUN_MAX_S="0.2")
+    assert ask(server, {"action": "patient", "args": 20})["error"]["code"] == "timeout"
+
+
+# --- lanes, queues, concurrency ------------------------------------------------------------------------------------
+
+
+def test_lanes_are_served_in_order_and_low_does_not_starve(server: Server, start: Start, marks: Marks) -> None:
+    for lane in (":low", "", ":high"):
+        for number in range(20):
+            job = {"action": "mark", "args": f"{lane[1:] or 'normal'}-{number}"}
+            server.redis.rpush(f"tempest:{{default}}{lane}", json.dumps(job))
+    start(server.url, TEMPEST_LANES="high,normal,low")
+    until(lambda: len(marks()) == 60)
+    order = marks()
+    assert [word.split("-")[0] for word in order[:15]] == ["high"] * 15
+    assert order[15] == "low-0", "every 16th claim starts from the low end"
+    for lane in ("high", "normal", "low"):
+        assert [word for word in order if word.startswith(lane)] == [f"{lane}-{n}" for n in range(20)]
+    idle(server)
+
+
+def test_a_job_in_any_lane_wakes_an_idle_worker_at_once(server: Server, start: Start) -> None:
+    start(server.url, TEMPEST_LANES="high,normal,low", TEMPEST_QUEUE="default,other")
+    keys = [f"tempest:{{{queue}}}{lane}" for queue in ("default", "other") for lane in (":high", "", ":low")]
+    for key in keys * 3:
+        time.sleep(0.05)
+        begin = time.monotonic()
+        assert ask(server, {"action": "echo", "args": key}, key)["result"] == key
+        assert time.monotonic() - begin < 0.1, key
+    assert not run_lists(server)
+    assert not run_lists(server, "other")
+
+
+def test_what_other_lanes_brought_is_given_back(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url, TEMPEST_LANES="high,normal,low")
+    for turn in range(20):
+        with server.redis.pipeline(transaction=True) as both:
+            for lane in (":low", "", ":high"):
+                word = f"{turn}{lane or ':normal'}"
+                both.rpush(f"tempest:{{default}}{lane}", json.dumps({"id": word, "action": "mark", "args": word}))
+            both.execute()
+        wanted = 3 * (turn + 1)
+        until(functools.partial(lambda count: len(marks()) == count, wanted))
+    assert sorted(marks()) == sorted(set(marks()))
+    idle(server)
+
+
+def test_threads_work_side_by_side(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url, TEMPEST_CONCURRENCY="4")
+    begin = time.monotonic()
+    for number in range(8):
+        job = {"id": f"s{number}", "reply_to": MAILBOX, "action": "slow", "args": 0.5}
+        server.redis.rpush("tempest:{default}", json.dumps(job))
+    assert sorted(answer(server)["id"] for _ in range(8)) == [f"s{n}" for n in range(8)]
+    assert 0.9 < time.monotonic() - begin < 3
+    assert len(server.redis.smembers("tempest:{default}:workers")) == 4
+    idle(server)
+
+
+# --- drain ---------------------------------------------------------------------------------------------------------
+
+
+def leases(server: Server) -> list[bytes]:
+    found: list[bytes] = server.redis.keys("tempest:{default}:lease:*")
+    return found
+
+
+@pytest.mark.parametrize("lanes", ["normal", "high,normal,low"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_drains_at_once(server: Server, start: Start, lanes: str, number: signal.Signals) -> None:
+    worker = start(server.url, TEMPEST_LANES=lanes)
+    assert len(leases(server)) == 1
+    time.sleep(0.2)
+    begin = time.monotonic()
+    worker.signal(number)
+    assert worker.ends() == 0
+    assert time.monotonic() - begin < 1.5, "the block was ended early"
+    assert "worker ended: 0 done, 0 failed, 0 dropped, 0 given back, 0 left" in worker.said()
+    assert leases(server) == []
+    assert server.redis.smembers("tempest:{default}:workers") == set()
+    assert server.redis.smembers("tempest:queues") == {b"default"}
+
+
+def test_a_draining_worker_finishes_what_it_holds_and_takes_nothing_new(
+    server: Server, start: Start, marks: Marks
+) -> None:
+    worker = start(server.url)
+    job = {"id": "d1", "reply_to": MAILBOX, "action": "slow", "args": 1}
+    server.redis.rpush("tempest:{default}", json.dumps(job))
+    until(lambda: marks() == ["begin"])
+    worker.signal(signal.SIGTERM)
+    waiting = b'{"id":"d2","action":"mark","args":"d2"}'
+    server.redis.rpush("tempest:{default}", waiting)
+    assert answer(server)["result"] == "slept"
+    assert worker.ends() == 0
+    assert server.redis.lrange("tempest:{default}", 0, -1) == [waiting]
+    assert marks() == ["begin", "end"]
+    assert "1 done" in worker.said()
+
+
+def test_control_drains(server: Server, start: Start) -> None:
+    worker = start(server.url)
+    name = leases(server)[0].decode().rpartition(":")[2]
+    server.redis.publish("tempest:{default}:control", f"drain {name}")
+    assert worker.ends() == 0
+
+
+def test_what_outlives_the_grace_is_left_to_recovery(server: Server, start: Start, marks: Marks) -> None:
+    worker = start(server.url, GRACE_S="0.3")
+    server.redis.rpush("tempest:{default}", '{"id":"g1","action":"slow","args":60}')
+    until(lambda: marks() == ["begin"])
+    worker.signal(signal.SIGTERM)
+    assert worker.ends(5) == 0
+    assert "1 left" in worker.said()
+    assert list(run_lists(server).values()) == [[b'{"id":"g1","action":"slow","args":60}']]
+    assert leases(server) == []
+    assert len(server.redis.smembers("tempest:{default}:workers")) == 1
+
+
+def test_a_second_signal_ends_at_once(server: Server, start: Start, marks: Marks) -> None:
+    worker = start(server.url)
+    server.redis.rpush("tempest:{default}", '{"id":"g2","action":"slow","args":60}')
+    until(lambda: marks() == ["begin"])
+    worker.signal(signal.SIGTERM)
+    until(lambda: "draining" in worker.said())
+    worker.signal(signal.SIGTERM)
+    assert worker.ends(3) == -signal.SIGTERM
+    assert len(run_lists(server)) == 1
+
+
+# --- at the start --------------------------------------------------------------------------------------------------
+
+
+def one_line(worker: Process) -> str:
+    assert worker.ends() == 1
+    lines = worker.said().strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_no_redis_is_one_line(start: Start) -> None:
+    line = one_line(start("redis://127.0.0.1:1"))
+    assert "no Redis at redis://127.0.0.1:1" in line
+    assert "redis-server" in line
+
+
+def test_a_wrong_url_is_one_line(start: Start) -> None:
+    assert "'http://x' is no Redis URL" in one_line(start("http://x"))
+
+
+def test_a_policy_that_evicts_is_refused(server: Server, start: Start) -> None:
+    server.redis.config_set("maxmemory-policy", "allkeys-lru")
+    line = one_line(start(server.url))
+    assert "allkeys-lru" in line
+    assert "config set maxmemory-policy noeviction" in line
+
+
+def test_a_password_is_asked_for_and_never_shown(server: Server, start: Start) -> None:
+    server.redis.config_set("requirepass", "hush")
+    assert "wants another name or password" in one_line(start(server.url))
+    server.redis.execute_command("AUTH", "hush")
+    worker = start(server.url.replace("redis://", "redis://:hush@"))
+    assert "serves" in worker.said()
+    assert "hush" not in worker.said()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TEMPEST_QUEUE", "a b"),
+        ("TEMPEST_QUEUE", "queues"),
+        ("TEMPEST_LANES", "urgent"),
+        ("TEMPEST_CONCURRENCY", "many"),
+        ("TEMPEST_CONCURRENCY", "0"),
+        ("TEMPEST_PREFIX", "a{b"),
+        ("TEMPEST_WORKER_TAG", "A-B"),
+    ],
+)
+def test_mistakes_in_the_environment_are_one_line(server: Server, start: Start, variable: str, value: str) -> None:
+    assert value in one_line(start(server.url, **{variable: value}))
+
+
+def test_the_tag_of_a_supervisor_ends_the_worker_id(server: Server, start: Start) -> None:
+    worker = start(server.url, TEMPEST_WORKER_TAG="tag7", TEMPEST_PREFIX="acme", TEMPEST_QUEUE="q")
+    (lease,) = server.redis.keys("acme:{q}:lease:*")
+    assert lease.endswith(f"-{worker.pid}-tag7".encode())
+    about = json.loads(server.redis.get(lease))
+    assert about.items() >= {"lang": "python", "pid": worker.pid, "slots": 1, "state": "running"}.items()
+
+
+def test_the_command_runs_a_worker(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from tempest import Worker\nmine = Worker()\nmine.on('echo')(lambda args: args)\n"
+    )
+    environment = os.environ | {"TEMPEST_REDIS_URL": server.url}
+    command = [sys.executable, "-m", "tempest"]
+    with subprocess.Popen([*command, "mine:mine"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            assert ask(server, {"action": "echo", "args": 5})["result"] == 5
+        finally:
+            process.terminate()
+            _, said = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert b"1 done" in said
+    for name in ("mine:nobody", "nothing:worker"):
+        ended = subprocess.run([*command, name], cwd=tmp_path, env=environment, capture_output=True, timeout=20)
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_worker_without_signals_is_stopped_from_another_thread(server: Server) -> None:
+    worker = Worker("default", url=server.url)
+    worker.on("echo")(lambda args: args)
+    reports: list[Any] = []
+    thread = threading.Thread(target=lambda: reports.append(worker.serve()))
+    thread.start()
+    assert ask(server, {"action": "echo", "args": 1})["result"] == 1
+    worker.stop()
+    thread.join(5)
+    assert reports[0].done == 1
+
+
+def test_serve_raises_what_run_prints() -> None:
+    with pytest.raises(SetupError, match="no Redis"):
+        Worker("default", url="redis://127.0.0.1:1").serve()
+
+
+def test_what_cannot_be_a_handler_is_refused() -> None:
+    worker = Worker("default")
+
+    async def later(args: Any) -> None: ...
+
+    def wants_three(one: Any, two: Any, three: Any) -> None: ...
+
+    for function in (later, wants_three):
+        with pytest.raises(TypeError):
+            worker.on("x")(function)
