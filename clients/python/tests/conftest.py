@@ -80,11 +80,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 class Proxy:
     """Between worker and Redis. `cut_on` closes both sides when these bytes pass towards Redis, after letting Redis
-    carry them out and before its answer is passed on. `chance` cuts so many of the answers at random."""
+    carry them out and before its answer is passed on; `cut_before` closes them before Redis gets the bytes. `chance`
+    cuts so many of the reads of either side at random."""
 
     def __init__(self, port: int) -> None:
         self.cuts = 0
         self.cut_on: bytes | None = None
+        self.cut_before: bytes | None = None
         self.chance = 0.0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -109,6 +111,10 @@ class Proxy:
             while data := client.recv(65536):
                 if self.cut_on is not None and self.cut_on in data:
                     cutting.set()
+                if (self.cut_before is not None and self.cut_before in data) or random.random() < self.chance:
+                    self.cuts += 1
+                    self.cut_before = None
+                    break
                 upstream.sendall(data)
         except OSError:
             pass

@@ -104,12 +104,25 @@ def test_an_ack_whose_answer_was_cut_is_repeated_and_nothing_run_twice(
     assert marks() == ["c2"]
 
 
+def test_a_reply_that_was_cut_on_its_way_is_sent_again_and_nothing_run_twice(
+    server: Server, proxy: Proxy, start: Start, marks: Marks
+) -> None:
+    start(proxy.url)
+    proxy.cut_before = b"LREM"
+    server.redis.rpush(LANE, json.dumps({"id": "c4", "action": "mark", "args": "c4", "reply_to": MAILBOX}))
+    assert answer(server)["id"] == "c4"
+    assert proxy.cuts == 1
+    idle(server)
+    assert marks() == ["c4"]
+
+
 @pytest.mark.parametrize("attempt", [1, 3])
 def test_a_failure_whose_answer_was_cut_is_kept_once(server: Server, proxy: Proxy, start: Start, attempt: int) -> None:
     start(proxy.url)
     proxy.cut_on = b"EXEC"
     server.redis.rpush(LANE, json.dumps({"id": "c3", "action": "fail", "attempt": attempt}))
     until(lambda: proxy.cuts == 1)
+    assert ask(server, {"action": "echo", "args": 1})["result"] == 1
     idle(server)
     kept = {"later": members(server, "later"), "dead": members(server, "dead")}
     assert [len(each) for each in kept.values()] == ([1, 0] if attempt == 1 else [0, 1])
@@ -117,7 +130,7 @@ def test_a_failure_whose_answer_was_cut_is_kept_once(server: Server, proxy: Prox
 
 def test_a_ledger_under_random_cuts_has_no_loss(server: Server, proxy: Proxy, start: Start) -> None:
     start(proxy.url, TEMPEST_LANES="high,normal")
-    proxy.chance = 0.02
+    proxy.chance = 0.01
     wanted = {f"n{number}" for number in range(1500)}
     for number, job_id in enumerate(sorted(wanted)):
         lane = LANE + ":high" * (number % 3 == 0)
