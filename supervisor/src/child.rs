@@ -103,7 +103,7 @@ impl Child {
     }
 
     /// Waits until the last it printed has been handed on; not for a process that left the group with the pipe open.
-    pub(crate) async fn drained(self) {
+    pub(crate) async fn drained(&self) {
         timeout(Duration::from_millis(500), self.readers.wait()).await.ok();
     }
 
@@ -111,6 +111,15 @@ impl Child {
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
             group.signal(signal);
+        }
+    }
+}
+
+/// A child that nobody waited for must not outlive the supervisor.
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.id().is_some() {
+            self.kill_rest();
         }
     }
 }

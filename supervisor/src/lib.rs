@@ -24,10 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 pub use output::{Line, Origin};
+pub use spawner::Spawner;
 pub use spec::WorkerSpec;
 
 use seat::Seat;
-use spawner::Spawner;
 
 /// How children are treated.
 #[derive(Clone, Copy, Debug)]

@@ -15,14 +15,14 @@ const SETPRIV: [&str; 3] = ["--pdeathsig", "KILL", "--"];
 type Order = (Command, oneshot::Sender<std::io::Result<Child>>);
 
 /// Starts children on a thread of its own, which ends with this value.
-pub(crate) struct Spawner {
+pub struct Spawner {
     orders: mpsc::Sender<Order>,
     setpriv: bool,
 }
 
 impl Spawner {
     /// Starts the thread. Must be called inside a tokio runtime.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let (orders, inbox) = mpsc::channel::<Order>();
         let runtime = Handle::current();
         std::thread::spawn(move || {
@@ -36,7 +36,7 @@ impl Spawner {
     }
 
     /// A command for a program that ends when the supervisor does, as far as the system has means for that.
-    pub(crate) fn command(&self, program: &std::path::Path, arguments: &[String]) -> Command {
+    pub fn command(&self, program: &std::path::Path, arguments: &[String]) -> Command {
         let mut command = if self.setpriv {
             let mut command = Command::new("setpriv");
             command.args(SETPRIV).arg(program);
@@ -48,7 +48,10 @@ impl Spawner {
         command
     }
 
-    pub(crate) async fn spawn(&self, command: Command) -> std::io::Result<Child> {
+    /// Starts it.
+    ///
+    /// Errors: those of the system.
+    pub async fn spawn(&self, command: Command) -> std::io::Result<Child> {
         let gone = || std::io::Error::other("the thread that starts children is gone");
         let (started, answer) = oneshot::channel();
         self.orders.send((command, started)).map_err(|_| gone())?;

@@ -62,8 +62,14 @@ impl WorkerSpec {
         std::env::split_paths(&path.unwrap_or_default())
             .map(|folder| folder.join(word))
             .find(|path| is_program(path))
+            .map(|path| absolute(&path))
             .ok_or_else(|| format!("there is no program {word} in PATH"))
     }
+}
+
+/// The child starts in another folder, where a relative path would mean something else.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn is_program(path: &Path) -> bool {

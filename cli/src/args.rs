@@ -1,0 +1,288 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use tempest_protocol::{Action, JobId, Lane, Queue, Topic};
+
+use crate::{flags::Flags, setting::used};
+
+/// A web front that holds the connections, workers in any language that do the work, and a real Redis in between.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tempest",
+    version,
+    about,
+    disable_help_subcommand = true,
+    after_help = "\
+Start here:
+  tempest up                          a whole cluster on this machine
+  curl -i http://localhost:1337/      is answered by a worker
+  tempest push default echo '{\"a\":1}' --wait
+
+`tempest COMMAND --help` tells the rest."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole cluster: a private Redis, the front, and the workers of tempest.toml
+    #[command(after_help = UP_HELP)]
+    Up(UpArgs),
+    /// Run a front alone
+    #[command(after_help = FRONT_HELP)]
+    Front(FrontArgs),
+    /// Push a job to a queue, and wait for its reply if told to
+    #[command(after_help = PUSH_HELP)]
+    Push(PushArgs),
+    /// Publish a live event to a topic
+    #[command(after_help = PUBLISH_HELP)]
+    Publish(PublishArgs),
+    /// Show every queue: what waits, runs, is due later, is dead, and who works
+    #[command(after_help = QUEUES_HELP)]
+    Queues(InspectArgs),
+    /// Show every worker: alive or gone, its queue, what it runs
+    #[command(after_help = WORKERS_HELP)]
+    Workers(InspectArgs),
+    /// Show the effective settings and where each comes from
+    #[command(after_help = CONFIG_HELP)]
+    Config(ConfigArgs),
+    /// Write a commented tempest.toml
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
+}
+
+macro_rules! with_find_help {
+    ($help:literal) => {
+        concat!(
+            "Which Redis: --redis-url, else the cluster that `tempest up` runs in this folder or one above\n",
+            "(.tempest/up.json), else TEMPEST_REDIS_URL, else [redis] url of tempest.toml, else redis://127.0.0.1:6379.\n\n",
+            $help
+        )
+    };
+}
+
+const UP_HELP: &str = "\
+Without a Redis URL a private redis-server (or valkey-server) is started; its data lies in .tempest/redis of the
+current folder and outlives it. Workers that die are started again, and what they held is recovered at once.
+Ctrl-C stops in order: the front finishes what it holds, then the workers, then Redis. A second Ctrl-C ends at once.
+Where everything is: .tempest/up.json, as long as it runs; the other commands find it by that.
+
+Examples:
+  tempest up
+  tempest up --listen 0.0.0.0:8080 --config prod.toml
+  TEMPEST_REDIS_URL=redis://10.0.0.5:6379 tempest up";
+
+const FRONT_HELP: &str = with_find_help!(
+    "\
+Workers run elsewhere: by `tempest up`, by hand, in containers; they need only the URL of the same Redis.
+
+Examples:
+  tempest front --redis-url redis://10.0.0.5:6379 --listen 0.0.0.0:80
+  tempest front --config prod.toml"
+);
+
+const PUSH_HELP: &str = with_find_help!(
+    "\
+JSON is one value, the arguments of the job; absent is null, - is read from standard input. Without --wait the id of
+the job is printed; with it the result, or the body of an HTTP reply. Exit code: 0 done, 1 failed, 2 called wrongly.
+
+Examples:
+  tempest push mail welcome '{\"to\":\"bob@example.org\"}'
+  tempest push default echo '[1,2,3]' --wait --timeout 5s
+  tempest push default url '{\"method\":\"GET\",\"url\":\"/\",\"headers\":{}}' --wait
+  echo '\"big\"' | tempest push default echo - --lane low"
+);
+
+const PUBLISH_HELP: &str = with_find_help!(
+    "\
+Every browser at /sub/TOPIC hears it. DATA is text or JSON: [\"x\"] is the event x, [\"name\", \"x\"] an event of that
+name, {\"data\":…, \"event\":…} sets fields. The same as redis-cli publish TOPIC DATA.
+
+Examples:
+  tempest publish test '[\"Bob\"]'
+  date | tempest publish clock"
+);
+
+const QUEUES_HELP: &str = with_find_help!(
+    "\
+Examples:
+  tempest queues
+  tempest queues --json | jq '.[] | select(.dead > 0)'"
+);
+
+const WORKERS_HELP: &str = with_find_help!(
+    "\
+A worker that is gone stays in sight for a minute.
+
+Examples:
+  tempest workers
+  tempest workers --json | jq '.[] | select(.alive)'"
+);
+
+const CONFIG_HELP: &str = "\
+An option wins over its variable, the variable over the file, the file over the default.
+
+Examples:
+  tempest config
+  tempest config --config prod.toml --json";
+
+const INIT_HELP: &str = "\
+Examples:
+  tempest init
+  tempest init --file prod.toml --force";
+
+/// `tempest up`.
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::UP }>,
+}
+
+/// `tempest front`.
+#[derive(Args, Debug)]
+pub(crate) struct FrontArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::FRONT }>,
+}
+
+/// Which file.
+#[derive(Args, Debug)]
+pub(crate) struct FileArgs {
+    /// The configuration file; absent: ./tempest.toml if it is there [TEMPEST_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `tempest push`.
+#[derive(Args, Debug)]
+pub(crate) struct PushArgs {
+    /// The queue
+    #[arg(value_parser = name::<Queue>)]
+    pub(crate) queue: Queue,
+    /// The handler the job is for
+    #[arg(value_parser = name::<Action>)]
+    pub(crate) action: Action,
+    /// Its arguments, one JSON value; - reads standard input [default: null]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) json: Option<String>,
+    /// Wait for the reply and print it
+    #[arg(long, short)]
+    pub(crate) wait: bool,
+    /// Nobody waits longer than this: 500ms, 5s, 2m [default with --wait: 30s, else never]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    /// Priority lane: high, normal or low
+    #[arg(long, value_parser = name::<Lane>, default_value = "normal")]
+    pub(crate) lane: Lane,
+    /// Its id [default: a new one]
+    #[arg(long, value_parser = name::<JobId>)]
+    pub(crate) id: Option<JobId>,
+    /// Print one JSON object
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest publish`.
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    /// The topic
+    #[arg(value_parser = name::<Topic>)]
+    pub(crate) topic: Topic,
+    /// The payload; absent: standard input, without its last line end
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// Print one JSON object
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest queues` and `tempest workers`.
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Print one JSON array
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest config`.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Print one JSON object
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::UP }>,
+}
+
+/// `tempest init`.
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// Where to write it
+    #[arg(long, value_name = "FILE", default_value = "tempest.toml")]
+    pub(crate) file: PathBuf,
+    /// Overwrite what is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A name of the wire; its own error text, in clap's words.
+fn name<T: std::str::FromStr<Err = tempest_protocol::Error>>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|error: tempest_protocol::Error| error.detail().to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit_ms = match text.strip_prefix(digits) {
+        Some("ms") => 1.0,
+        Some("s" | "") => 1_000.0,
+        Some("m" | "min") => 60_000.0,
+        Some("h") => 3_600_000.0,
+        _ => f64::NAN,
+    };
+    let seconds = digits.parse::<f64>().unwrap_or(f64::NAN) * unit_ms / 1_000.0;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(24 * 3_600) => Ok(time),
+        _ => Err("it must be a time like 500ms, 5s or 2m, at most 24h".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let ms = |text: &str| duration(text).map(|time| time.as_millis());
+        assert_eq!(ms("500ms"), Ok(500));
+        assert_eq!(ms("5s"), Ok(5_000));
+        assert_eq!(ms("5"), Ok(5_000));
+        assert_eq!(ms("1.5m"), Ok(90_000));
+        for wrong in ["", "s", "-1s", "5 parsecs", "0", "nan", "inf", "25h"] {
+            assert!(ms(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `tempest config`
+
+use serde_json::{Map, Value, json};
+use tempest_protocol::{Lane, Queue};
+use tempest_supervisor::WorkerSpec;
+
+use crate::{
+    args::ConfigArgs,
+    config::{Config, Sources},
+    failure::Failure,
+    output::{print, print_json, print_table},
+};
+
+pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    let sources =
+        Sources { flags: args.flags.given(), file: args.file.config.as_deref(), ..Sources::default() };
+    let config = Config::load(&sources)?;
+    if args.as_json { print_json(&as_json(&config)) } else { print_text(&config) }
+}
+
+fn shown_file(config: &Config) -> String {
+    config.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string())
+}
+
+fn print_text(config: &Config) -> Result<(), Failure> {
+    print(format!("file: {}\n\n", shown_file(config)).as_bytes())?;
+    let rows: Vec<_> = config
+        .values()
+        .iter()
+        .map(|value| {
+            vec![
+                value.setting.key.to_owned(),
+                shown(value.setting.key, &value.text),
+                value.origin.to_string(),
+            ]
+        })
+        .collect();
+    print_table(&["SETTING", "VALUE", "ORIGIN"], &rows)?;
+    for route in &config.routes {
+        let target = serde_json::to_value(route).unwrap_or_default();
+        let target = ["queue", "topic", "static"]
+            .iter()
+            .find_map(|key| Some(format!("{key} {}", target[key].as_str()?)))
+            .unwrap_or_default();
+        print(format!("\nroute {} → {target}", route.path).as_bytes())?;
+    }
+    for worker in &config.workers {
+        let queues: Vec<_> = worker.queues.iter().map(Queue::as_str).collect();
+        let WorkerSpec { name, count, command, .. } = worker;
+        let queues = queues.join(",");
+        print(format!("\nworker {name} × {count} on {queues}: {}", command.join(" ")).as_bytes())?;
+    }
+    if config.routes.is_empty() && config.workers.is_empty() { Ok(()) } else { print(b"\n") }
+}
+
+/// A password in a URL is nobody's business.
+fn shown(key: &str, text: &str) -> String {
+    match key {
+        "redis.url" => tempest_broker::Settings::new(text, "").shown_url(),
+        _ => text.to_owned(),
+    }
+}
+
+fn as_json(config: &Config) -> Value {
+    let settings: Map<_, _> = config
+        .values()
+        .iter()
+        .map(|value| {
+            let shown =
+                json!({ "value": shown(value.setting.key, &value.text), "origin": value.origin.to_string() });
+            (value.setting.key.to_owned(), shown)
+        })
+        .collect();
+    let workers: Vec<_> = config.workers.iter().map(worker_as_json).collect();
+    json!({ "file": config.file, "settings": settings, "routes": config.routes, "workers": workers })
+}
+
+fn worker_as_json(worker: &WorkerSpec) -> Value {
+    json!({
+        "name": worker.name,
+        "command": worker.command,
+        "queues": worker.queues.iter().map(Queue::as_str).collect::<Vec<_>>(),
+        "lanes": worker.lanes.iter().map(|lane| Lane::as_str(*lane)).collect::<Vec<_>>(),
+        "count": worker.count,
+        "env": worker.env,
+        "dir": worker.dir,
+    })
+}

@@ -1,0 +1,175 @@
+//! `tempest push`
+
+use std::{io::Read, time::Duration};
+
+use bytes::Bytes;
+use serde_json::{json, value::RawValue};
+use tempest_broker::{Broker, Caps};
+use tempest_protocol::{Content, Encoding, Envelope, Job, JobId, Raw, Reply, limits};
+
+use crate::{
+    args::PushArgs,
+    failure::Failure,
+    output::{print, print_json},
+    signals::Signals,
+};
+
+pub(crate) async fn run(args: &PushArgs) -> Result<(), Failure> {
+    let value = arguments(args.json.as_deref())?;
+    let signals = Signals::listen()?;
+    let broker = super::connect(&args.flags).await?;
+    broker.announce(std::slice::from_ref(&args.queue)).await?;
+    if args.wait {
+        let waited = Box::pin(push_and_wait(args, &value, &broker, &signals));
+        return signals.guard(waited).await;
+    }
+    let (frame, id) = frame(args, &value, &broker, None)?;
+    let depth = broker.push(&args.queue, args.lane, &frame, &Caps::default()).await?;
+    if args.as_json {
+        return print_json(&json!({ "id": id.as_str(), "queue": args.queue.as_str(), "depth": depth }));
+    }
+    print(format!("{id}\n").as_bytes())
+}
+
+/// The arguments of the job, kept as they were written.
+fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
+    let text = match json {
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::usage([format!("cannot read standard input: {error}")]))?;
+            text
+        }
+        Some(text) => text.to_owned(),
+        None => "null".to_owned(),
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage([format!("the arguments are not JSON: {error}; a text needs quotes: '\"text\"'")])
+    })
+}
+
+fn frame(
+    args: &PushArgs,
+    value: &RawValue,
+    broker: &Broker,
+    reply_to: Option<&str>,
+) -> Result<(Bytes, JobId), Failure> {
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => JobId::new(uuid::Uuid::now_v7().to_string()).map_err(wrong)?,
+    };
+    let now_ms = broker.now_ms();
+    let mut envelope = Envelope::new(args.action.clone());
+    envelope.id = Some(id.clone());
+    envelope.reply_to = reply_to.map(str::to_owned);
+    envelope.lane = args.lane;
+    envelope.queued_at_ms = Some(now_ms);
+    envelope.deadline_ms = limit(args).map_or(0, |limit| now_ms + millis(limit));
+    let frame = envelope.encode(&Raw::encode(Encoding::Json, &value).map_err(wrong)?);
+    // What no worker could read is refused here, where somebody can mend it.
+    Job::decode(frame.clone(), broker.keys()).map_err(wrong)?;
+    Ok((frame, id))
+}
+
+fn wrong(error: tempest_protocol::Error) -> Failure {
+    Failure::usage([error.to_string()])
+}
+
+/// How long somebody waits; none: nobody does.
+fn limit(args: &PushArgs) -> Option<Duration> {
+    args.timeout.or_else(|| args.wait.then_some(limits::HTTP_DEADLINE))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn push_and_wait(
+    args: &PushArgs,
+    value: &RawValue,
+    broker: &Broker,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let inbox = broker.open_inbox("push").await?;
+    let (frame, id) = frame(args, value, broker, Some(inbox.key()))?;
+    let mut waiter = inbox.expect(&id);
+    let limit = limit(args).unwrap_or(limits::HTTP_DEADLINE);
+    let depth = broker.push(&args.queue, args.lane, &frame, &Caps::default()).await?;
+    let reply = tokio::select! {
+        reply = tokio::time::timeout(limit, waiter.reply()) => reply.ok(),
+        () = signals.stop.cancelled() => None,
+    };
+    let result = match reply {
+        Some(Ok(reply)) => show(args, &reply),
+        Some(Err(error)) => Err(Failure::new(format!("the reply cannot be used: {error}"))),
+        None => Err(give_up(args, broker, &frame, &id, depth, signals.stop.is_cancelled()).await),
+    };
+    drop(waiter);
+    if let Err(error) = inbox.close().await {
+        tracing::debug!(%error, "the mailbox is left to the keeper");
+    }
+    result
+}
+
+/// Nobody waits any more: the job is cancelled. Says what became of it.
+async fn give_up(
+    args: &PushArgs,
+    broker: &Broker,
+    frame: &Bytes,
+    id: &JobId,
+    depth: u64,
+    interrupted: bool,
+) -> Failure {
+    let queue = &args.queue;
+    let waiting = broker.cancel(queue, args.lane, frame, id, depth).await;
+    let what = if interrupted {
+        "interrupted".to_owned()
+    } else {
+        format!("no reply within {:?}", limit(args).unwrap_or_default())
+    };
+    Failure::new(match waiting {
+        Ok(true) => format!(
+            "{what}: no worker of queue {queue} took the job, it is taken back; tempest workers shows who works"
+        ),
+        Ok(false) => format!("{what}: the job was told to cancel"),
+        Err(error) => format!("{what}, and it could not be cancelled: {error}"),
+    })
+}
+
+fn show(args: &PushArgs, reply: &Reply) -> Result<(), Failure> {
+    if args.as_json {
+        let mut text =
+            reply.encode(Encoding::Json).map_err(|error| Failure::new(error.to_string()))?.to_vec();
+        text.push(b'\n');
+        print(&text)?;
+    }
+    match &reply.content {
+        Content::Result(result) if !args.as_json => {
+            let result = result.to_encoding(Encoding::Json);
+            let result = result.map_err(|error| Failure::new(format!("the result is no JSON: {error}")))?;
+            print(&[result.bytes(), &b"\n"[..]].concat())
+        }
+        Content::Http { body, .. } | Content::Part(body) if !args.as_json => {
+            print(body)?;
+            status(reply)
+        }
+        Content::Error(failure) => {
+            Err(Failure::new(format!("{}: {}", failure.code, one_line(&failure.message))))
+        }
+        _ => status(reply),
+    }
+}
+
+fn status(reply: &Reply) -> Result<(), Failure> {
+    match &reply.content {
+        Content::Http { status, .. } if *status >= 400 => {
+            Err(Failure::new(format!("the worker replied with status {status}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,165 @@
+//! `tempest up`: Redis, front and workers as one, and the order in which they end.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tempest_broker::Broker;
+use tempest_front::Front;
+use tempest_protocol::Queue;
+use tempest_supervisor::{Spawner, Supervisor};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::UpArgs,
+    cluster::{Addresses, Claimed},
+    config::{Config, Origin, Sources},
+    failure::Failure,
+    log,
+    output::{print, printer},
+    private_redis::{PrivateRedis, Wish},
+    signals::Signals,
+};
+
+/// How long a Redis may read its data at the start.
+const LOADING: Duration = Duration::from_secs(120);
+/// How long to wait for the first workers before the addresses are said.
+const FIRST_WORKERS: Duration = Duration::from_secs(3);
+
+pub(crate) async fn run(args: &UpArgs) -> Result<(), Failure> {
+    let sources =
+        Sources { flags: args.flags.given(), file: args.file.config.as_deref(), ..Sources::default() };
+    let config = Config::load(&sources)?;
+    log::start(&config, false);
+    let signals = Signals::listen()?;
+    signals.guard(Box::pin(up(&config, &signals))).await
+}
+
+async fn up(config: &Config, signals: &Signals) -> Result<(), Failure> {
+    let claimed = Claimed::claim()?;
+    let spawner = Arc::new(Spawner::start());
+    let redis = if config.names_redis() { None } else { Some(start_redis(config, &claimed, spawner).await?) };
+    let served = Box::pin(serve(config, &claimed, redis.as_ref(), signals)).await;
+    drop(claimed);
+    if let Some(redis) = redis {
+        redis.stop().await;
+        print(b"redis: stopped, its data is kept\n")?;
+    }
+    served
+}
+
+async fn start_redis(
+    config: &Config,
+    claimed: &Claimed,
+    spawner: Arc<Spawner>,
+) -> Result<PrivateRedis, Failure> {
+    let port = u16::try_from(config.number("redis.port")).unwrap_or_default();
+    let named = config.value("redis.port").origin != Origin::Default;
+    let redis = PrivateRedis::start(&claimed.redis_folder()?, Wish { port, named }, spawner).await?;
+    if !named && redis.port() != port {
+        let taken = format!(
+            "port {port} is taken, so the private Redis is on port {}; to use what runs there: --redis-url redis://127.0.0.1:{port}\n",
+            redis.port()
+        );
+        print(taken.as_bytes())?;
+    }
+    Ok(redis)
+}
+
+async fn serve(
+    config: &Config,
+    claimed: &Claimed,
+    redis: Option<&PrivateRedis>,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
+    loaded(&broker).await?;
+    let front = Front::bind(broker.clone(), config.front()).await?;
+    let urls = super::front::urls(&config.front().listen, front.addresses());
+
+    let (front_stop, workers_stop) = (CancellationToken::new(), CancellationToken::new());
+    let mut front = tokio::spawn(front.run(front_stop.clone()));
+    let width = config.workers.iter().map(|worker| worker.name.len() + 3).max().unwrap_or_default();
+    let (lines, printing) = printer(width);
+    let supervisor = Supervisor::new(broker.clone(), config.workers.clone(), config.supervisor());
+    let workers = tokio::spawn(supervisor.run(lines, workers_stop.clone()));
+
+    signals.stop.run_until_cancelled(first_workers(&broker, config)).await;
+    announce(config, claimed, &broker, &urls)?;
+    print(say(&broker, redis, &urls, config).as_bytes())?;
+    let early = tokio::select! {
+        () = signals.stop.cancelled() => None,
+        ended = &mut front => Some(ended),
+    };
+
+    print(b"stopping: the front finishes what it holds, then the workers; once more ends at once\n")?;
+    front_stop.cancel();
+    let front = match early {
+        Some(ended) => ended,
+        None => front.await,
+    };
+    let front = front.map_err(|error| Failure::new(format!("the front failed: {error}")));
+    workers_stop.cancel();
+    let workers = workers.await.map_err(|error| Failure::new(format!("the supervisor failed: {error}")));
+    printing.await.ok();
+    broker.close().await;
+    print(format!("{}\n{}\n", front?, workers?).as_bytes())
+}
+
+/// Waits until a Redis that reads its data takes commands.
+async fn loaded(broker: &Broker) -> Result<(), Failure> {
+    let until = Instant::now() + LOADING;
+    loop {
+        match broker.queues().await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::timeout_at(until.into(), broker.up()).await.ok();
+            }
+        }
+    }
+}
+
+/// Waits until every queue of a worker has one, but not for long: a worker may have no lease at all.
+async fn first_workers(broker: &Broker, config: &Config) {
+    let started = config.workers.iter().filter(|worker| worker.count > 0);
+    let wanted: BTreeSet<&Queue> = started.flat_map(|worker| &worker.queues).collect();
+    let until = Instant::now() + FIRST_WORKERS;
+    while Instant::now() < until {
+        let states = broker.worker_states().await.unwrap_or_default();
+        let served = |queue: &Queue| states.iter().any(|state| state.queue == *queue && state.is_alive());
+        if wanted.iter().all(|queue| served(queue)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn announce(config: &Config, claimed: &Claimed, broker: &Broker, urls: &[String]) -> Result<(), Failure> {
+    let settings = broker.settings();
+    claimed.announce(&Addresses {
+        front: urls.first().map_or("", String::as_str),
+        redis_url: &settings.url,
+        prefix: settings.prefix.as_str(),
+        topic_prefix: &config.broker(None, "").topic_prefix,
+    })
+}
+
+/// Where everything is.
+fn say(broker: &Broker, redis: Option<&PrivateRedis>, urls: &[String], config: &Config) -> String {
+    let mut text = String::new();
+    for url in urls {
+        text += &format!("front {url}\n");
+    }
+    text += &format!("redis {}", broker.settings().shown_url());
+    if let Some(redis) = redis {
+        text += &format!("  (redis-cli -p {})", redis.port());
+    }
+    if config.workers.is_empty() {
+        text += "\nno workers: list them in tempest.toml (tempest init writes one), or start some by hand";
+    }
+    text + "\n"
+}

@@ -1,0 +1,203 @@
+//! The effective configuration: option over variable over file over default, with the origin of each value.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempest_broker::Settings;
+use tempest_front::{FrontConfig, Route};
+use tempest_protocol::Prefix;
+use tempest_supervisor::{Options, WorkerSpec};
+
+use crate::{
+    cluster::UpFile,
+    failure::Failure,
+    file::{self, File},
+    setting::{SETTINGS, Setting, split},
+};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    /// `file:line`.
+    File(String),
+    Variable(&'static str),
+    /// The cluster that runs in this folder or one above.
+    Up(PathBuf),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(place) => write!(f, "file {place}"),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Up(path) => write!(f, "running cluster {}", path.display()),
+            Self::Flag(name) => write!(f, "option --{name}"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) setting: &'static Setting,
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+}
+
+/// All settings, routes and workers that are in force.
+#[derive(Debug)]
+pub(crate) struct Config {
+    values: Vec<Value>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) workers: Vec<WorkerSpec>,
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What a configuration is made from.
+#[derive(Default)]
+pub(crate) struct Sources<'a> {
+    pub(crate) flags: &'a [(&'static Setting, String)],
+    /// The file that was asked for.
+    pub(crate) file: Option<&'a Path>,
+    /// The cluster that runs here, if the command looks for one.
+    pub(crate) up: Option<UpFile>,
+    /// The command needs no routes and no workers: the file of this folder is not read if a cluster runs here.
+    pub(crate) only_connects: bool,
+}
+
+impl Config {
+    /// Puts the sources together and checks them.
+    ///
+    /// Errors: every mistake, one line each.
+    pub(crate) fn load(sources: &Sources<'_>) -> Result<Self, Failure> {
+        let mut wrong = Vec::new();
+        let path = chosen_file(sources);
+        let file = match path.as_deref().map(file::read) {
+            None => File::default(),
+            Some(Ok(file)) => file,
+            Some(Err(lines)) => {
+                wrong.extend(lines);
+                File::default()
+            }
+        };
+        let values = SETTINGS.iter().map(|setting| effective(setting, sources, &file, &mut wrong)).collect();
+        if !wrong.is_empty() {
+            return Err(Failure::usage(wrong));
+        }
+        Ok(Self { values, routes: file.routes, workers: file.workers, file: path })
+    }
+
+    /// Every value in the order of the table.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The value of a setting.
+    pub(crate) fn value(&self, key: &str) -> &Value {
+        let found = self.values.iter().find(|value| value.setting.key == key);
+        found.unwrap_or_else(|| panic!("{key} is not in the table of settings"))
+    }
+
+    fn text(&self, key: &str) -> &str {
+        &self.value(key).text
+    }
+
+    /// A number. It was checked when it was taken.
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        self.text(key).parse().unwrap_or_default()
+    }
+
+    fn size(&self, key: &str) -> usize {
+        usize::try_from(self.number(key)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a Redis was named, so that no private one is needed.
+    pub(crate) fn names_redis(&self) -> bool {
+        self.value("redis.url").origin != Origin::Default
+    }
+
+    /// How to reach a cluster at this URL, or at the one in force.
+    pub(crate) fn broker(&self, url: Option<String>, client_name: &str) -> Settings {
+        Settings {
+            prefix: Prefix::new(self.text("redis.prefix")).unwrap_or_default(),
+            topic_prefix: self.text("redis.topic_prefix").to_owned(),
+            ..Settings::new(url.unwrap_or_else(|| self.text("redis.url").to_owned()), client_name)
+        }
+    }
+
+    /// What the front is told.
+    pub(crate) fn front(&self) -> FrontConfig {
+        FrontConfig {
+            listen: split(self.text("front.listen")).map(str::to_owned).collect(),
+            body_bytes_max: self.size("front.body_bytes_max"),
+            timeout_ms: self.number("front.timeout_ms"),
+            lane_jobs_max: self.number("front.lane_jobs_max"),
+            lane_bytes_max: self.number("front.lane_bytes_max"),
+            heartbeat_ms: self.number("front.heartbeat_ms"),
+            streams_max: self.size("front.streams_max"),
+            drain_ms: self.number("front.drain_ms"),
+            routes: self.routes.clone(),
+        }
+    }
+
+    /// What the supervisor is told.
+    pub(crate) fn supervisor(&self) -> Options {
+        let grace = Duration::from_millis(self.number("supervisor.grace_ms"));
+        Options { grace, ..Options::default() }
+    }
+
+    /// What is logged, and how.
+    pub(crate) fn log(&self) -> (&str, &str) {
+        (self.text("log.filter"), self.text("log.format"))
+    }
+}
+
+/// The file that was named by option or variable, else the one that lies here.
+fn chosen_file(sources: &Sources<'_>) -> Option<PathBuf> {
+    let named = sources.file.map(Path::to_owned);
+    let named =
+        named.or_else(|| std::env::var_os("TEMPEST_CONFIG").filter(|it| !it.is_empty()).map(PathBuf::from));
+    if named.is_none() && sources.only_connects && sources.up.is_some() {
+        return None;
+    }
+    named.or_else(|| Path::new(file::DEFAULT).is_file().then(|| file::DEFAULT.into()))
+}
+
+fn effective(
+    setting: &'static Setting,
+    sources: &Sources<'_>,
+    file: &File,
+    wrong: &mut Vec<String>,
+) -> Value {
+    let flag = sources.flags.iter().find(|(given, _)| given.key == setting.key);
+    let flag = flag.map(|(_, text)| (text.clone(), Origin::Flag(setting.flag)));
+    let up = sources.up.as_ref();
+    let up = up.and_then(|up| Some((up.value(setting.key)?, Origin::Up(up.path.clone()))));
+    let variable = std::env::var(setting.variable).ok().filter(|text| !text.is_empty());
+    let variable = variable.map(|text| (text, Origin::Variable(setting.variable)));
+    let filed = file.values.iter().find(|(given, ..)| given.key == setting.key);
+    let filed = filed.map(|(_, text, place)| (text.clone(), Origin::File(place.clone())));
+    let default = (setting.default.to_owned(), Origin::Default);
+    let (text, origin) = flag.or(up).or(variable).or(filed).unwrap_or(default);
+    if let Err(error) = setting.check(&text) {
+        wrong.push(format!("{}: {error}", source_name(&origin)));
+    }
+    Value { setting, text, origin }
+}
+
+fn source_name(origin: &Origin) -> String {
+    match origin {
+        Origin::Flag(name) => format!("--{name}"),
+        Origin::Variable(name) => (*name).to_owned(),
+        Origin::Up(path) => path.display().to_string(),
+        Origin::File(place) => place.clone(),
+        Origin::Default => "default".to_owned(),
+    }
+}

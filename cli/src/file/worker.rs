@@ -1,0 +1,136 @@
+//! `[[worker]]`: what the supervisor starts.
+
+use std::collections::BTreeMap;
+
+use tempest_protocol::{Lane, Queue};
+use tempest_supervisor::WorkerSpec;
+use toml::de::DeTable;
+
+use super::{Reader, Value};
+
+/// Every key of a worker.
+const KEYS: &[&str] = &["name", "command", "queues", "lanes", "count", "env", "dir"];
+
+/// Children of one entry.
+const COUNT_MAX: u64 = 1_000;
+
+impl Reader<'_> {
+    pub(super) fn worker(
+        &mut self,
+        at: usize,
+        table: &DeTable<'_>,
+        others: &[WorkerSpec],
+    ) -> Option<WorkerSpec> {
+        let before = self.wrong.len();
+        let mut spec = WorkerSpec::new("", Vec::new());
+        spec.dir = Some(self.folder());
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if KEYS.contains(&name) {
+                self.worker_key(name, value, &mut spec);
+            } else {
+                self.unknown(key, "[[worker]]", KEYS.iter().copied());
+            }
+        }
+        for (key, missing) in [("name", spec.name.is_empty()), ("command", spec.command.is_empty())] {
+            if missing && !table.keys().any(|given| given.get_ref() == key) {
+                self.wrong(at, format!("[[worker]] needs {key}"));
+            }
+        }
+        if others.iter().any(|other| other.name == spec.name) {
+            self.wrong(at, format!("two workers are named {:?}", spec.name));
+        }
+        (self.wrong.len() == before).then_some(spec)
+    }
+
+    fn worker_key(&mut self, key: &str, value: &Value<'_>, spec: &mut WorkerSpec) {
+        let at = value.span().start;
+        match key {
+            "name" => {
+                spec.name = self.text(key, value).unwrap_or_default();
+                if !is_name(&spec.name) && value.get_ref().is_str() {
+                    let name = &spec.name;
+                    self.wrong(at, format!("name {name:?} must be 1 to 32 of A-Z a-z 0-9 . _ -"));
+                }
+            }
+            "command" => spec.command = self.command(value).unwrap_or_default(),
+            "queues" => spec.queues = self.parsed(key, value, |word| Queue::new(word)),
+            "lanes" => spec.lanes = self.parsed(key, value, |word| word.parse::<Lane>()),
+            "count" => {
+                let count = self.integer(key, value, COUNT_MAX).unwrap_or(1);
+                spec.count = usize::try_from(count).unwrap_or(1);
+            }
+            "env" => spec.env = self.environment(value),
+            _ => {
+                let folder = self.folder();
+                spec.dir = self.text(key, value).map(|dir| folder.join(dir));
+            }
+        }
+    }
+
+    /// A command line as a shell would cut it, or a list of words.
+    fn command(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
+        let words = match value.get_ref().as_str() {
+            Some(line) => shlex::split(line),
+            None => self.texts("command", value),
+        };
+        match words {
+            Some(words) if !words.is_empty() && !words[0].is_empty() => Some(words),
+            Some(_) => {
+                self.wrong(value.span().start, "command is empty");
+                None
+            }
+            None => {
+                if value.get_ref().is_str() {
+                    self.wrong(value.span().start, "command has a quote that does not end");
+                }
+                None
+            }
+        }
+    }
+
+    /// A list of names, at least one and none twice.
+    fn parsed<T: PartialEq>(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+        parse: impl Fn(&str) -> Result<T, tempest_protocol::Error>,
+    ) -> Vec<T> {
+        let at = value.span().start;
+        let mut parsed = Vec::new();
+        let Some(words) = self.texts(key, value) else { return parsed };
+        for word in &words {
+            match parse(word) {
+                Ok(name) if parsed.contains(&name) => self.wrong(at, format!("{key} has {word:?} twice")),
+                Ok(name) => parsed.push(name),
+                Err(error) => self.wrong(at, format!("{key}: {}", error.detail())),
+            }
+        }
+        if words.is_empty() {
+            self.wrong(at, format!("{key} is empty; leave it out for the default"));
+        }
+        parsed
+    }
+
+    fn environment(&mut self, value: &Value<'_>) -> BTreeMap<String, String> {
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong(value.span().start, "env must be a table: { NAME = \"value\" }");
+            return BTreeMap::new();
+        };
+        let mut environment = BTreeMap::new();
+        for (name, value) in table {
+            let name = name.get_ref().as_ref();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.wrong(value.span().start, format!("env: {name:?} is no name of a variable"));
+            } else if let Some(text) = self.text(&format!("env.{name}"), value) {
+                environment.insert(name.to_owned(), text);
+            }
+        }
+        environment
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=32).contains(&name.len()) && name.bytes().all(good)
+}

@@ -1,0 +1,76 @@
+//! What is printed: lines of workers behind their name, and tables.
+
+use std::io::{IsTerminal, Write};
+
+use tempest_supervisor::{Line, Origin};
+use tokio::sync::mpsc;
+
+use crate::failure::Failure;
+
+/// Lines that may wait to be printed.
+const WAITING_LINES: usize = 1_024;
+
+/// Prints lines of workers as they come, until the last sender is gone.
+pub(crate) fn printer(width: usize) -> (mpsc::Sender<Line>, tokio::task::JoinHandle<()>) {
+    let (sender, mut lines) = mpsc::channel::<Line>(WAITING_LINES);
+    let colours = std::io::stdout().is_terminal();
+    let task = tokio::spawn(async move {
+        let mut batch = Vec::new();
+        while lines.recv_many(&mut batch, WAITING_LINES).await > 0 {
+            let text: String = batch.drain(..).map(|line| prefixed(&line, width, colours)).collect();
+            // Nobody reads any more: the workers run on.
+            std::io::stdout().lock().write_all(text.as_bytes()).ok();
+        }
+    });
+    (sender, task)
+}
+
+fn prefixed(line: &Line, width: usize, colours: bool) -> String {
+    let Line { label, origin, text } = line;
+    let mark = if *origin == Origin::Supervisor { "*" } else { "|" };
+    if colours {
+        let colour =
+            31 + label.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(7).wrapping_add(byte.into())) % 6;
+        format!("\u{1b}[{colour}m{label:width$} {mark}\u{1b}[0m {text}\n")
+    } else {
+        format!("{label:width$} {mark} {text}\n")
+    }
+}
+
+/// Prints text or bytes as they are.
+///
+/// Errors: standard output cannot be written. That nobody reads it any more is none.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as JSON and a line end.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(format!("{value:#}\n").as_bytes())
+}
+
+/// Prints rows below their headings; columns of numbers are aligned to the right.
+pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([headings[column].len()]).max().unwrap_or_default()
+    };
+    let is_number =
+        |column: usize| rows.iter().all(|row| row[column].bytes().all(|byte| byte.is_ascii_digit()));
+    let line = |cells: &[String]| {
+        let cells = cells.iter().enumerate().map(|(column, cell)| match is_number(column) {
+            true => format!("{cell:>0$}", width(column)),
+            false => format!("{cell:<0$}", width(column)),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    let headings: Vec<_> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let text: String = std::iter::once(&headings).chain(rows).map(|row| line(row)).collect();
+    print(text.as_bytes())
+}

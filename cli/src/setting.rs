@@ -1,0 +1,221 @@
+//! The one table of settings. It feeds the command line, its help, the checks of `tempest.toml`, `tempest config` and
+//! `tempest init`; a test compares its defaults with the crates that use them.
+
+use tempest_protocol::Prefix;
+
+/// Where a setting is of use.
+pub(crate) mod used {
+    /// Commands that only speak to Redis.
+    pub(crate) const CONNECT: u8 = 1;
+    /// `tempest front`.
+    pub(crate) const FRONT: u8 = 2;
+    /// `tempest up`.
+    pub(crate) const UP: u8 = 4;
+}
+use used::{CONNECT, FRONT, UP};
+
+/// A setting: its names, its default, its limits, its meaning.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Section and key in `tempest.toml`.
+    pub(crate) key: &'static str,
+    /// Option on the command line, without the dashes.
+    pub(crate) flag: &'static str,
+    /// Environment variable.
+    pub(crate) variable: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: &'static str,
+    /// Bits of [`used`].
+    pub(crate) used_by: u8,
+    /// One line.
+    pub(crate) doc: &'static str,
+}
+
+/// What a value must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A whole number.
+    Integer { min: u64, max: u64 },
+    /// Addresses `host:port`, separated by commas; in the file also a list.
+    Addresses,
+    /// `redis://…`, `rediss://…` or `unix://…`.
+    Url,
+    /// What keys begin with.
+    Prefix,
+    /// What topics begin with; may be empty.
+    TopicPrefix,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A filter of log levels.
+    Filter,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const GIB: u64 = 1 << 30;
+
+macro_rules! settings {
+    ($($key:literal $flag:literal $variable:literal ($kind:expr) $default:literal [$used_by:expr] $doc:literal;)*) => {
+        /// Every setting, in the order of the file.
+        pub(crate) const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            flag: $flag,
+            variable: $variable,
+            kind: $kind,
+            default: $default,
+            used_by: $used_by,
+            doc: $doc,
+        },)*];
+    };
+}
+
+settings! {
+    "front.listen" "listen" "TEMPEST_LISTEN" (Kind::Addresses) "localhost:1337" [FRONT | UP]
+        "Where the front listens; several addresses are separated by commas; port 0 is any free one.";
+    "front.body_bytes_max" "body-bytes-max" "TEMPEST_BODY_BYTES_MAX" (Kind::Integer { min: 0, max: GIB })
+        "1048576" [FRONT | UP] "Largest body of a request, in bytes.";
+    "front.timeout_ms" "timeout-ms" "TEMPEST_TIMEOUT_MS" (Kind::Integer { min: 1, max: 24 * HOUR_MS })
+        "30000" [FRONT | UP] "How long a client waits before it gets a 504, in milliseconds.";
+    "front.lane_jobs_max" "lane-jobs-max" "TEMPEST_LANE_JOBS_MAX" (Kind::Integer { min: 1, max: 100_000_000 })
+        "10000" [FRONT | UP] "Jobs that may wait in one lane before clients get a 503.";
+    "front.lane_bytes_max" "lane-bytes-max" "TEMPEST_LANE_BYTES_MAX" (Kind::Integer { min: 1, max: 1 << 40 })
+        "67108864" [FRONT | UP] "Bytes that may wait in one lane before clients get a 503.";
+    "front.heartbeat_ms" "heartbeat-ms" "TEMPEST_HEARTBEAT_MS" (Kind::Integer { min: 100, max: HOUR_MS })
+        "25000" [FRONT | UP] "Time between comment lines on an idle event stream, in milliseconds.";
+    "front.streams_max" "streams-max" "TEMPEST_STREAMS_MAX" (Kind::Integer { min: 0, max: 10_000_000 })
+        "100000" [FRONT | UP] "Event streams in all.";
+    "front.drain_ms" "drain-ms" "TEMPEST_DRAIN_MS" (Kind::Integer { min: 0, max: HOUR_MS })
+        "30000" [FRONT | UP] "How long requests in flight may take when the front stops, in milliseconds.";
+    "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
+        "The Redis to use; `tempest up` without it starts a private one.";
+    "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
+        "Port of the private Redis; 0 is any free one. If 6379 is taken and no port was named, a free one.";
+    "redis.prefix" "prefix" "TEMPEST_PREFIX" (Kind::Prefix) "tempest" [CONNECT | FRONT | UP]
+        "What all keys begin with; separates clusters that share a Redis.";
+    "redis.topic_prefix" "topic-prefix" "TEMPEST_TOPIC_PREFIX" (Kind::TopicPrefix) "" [CONNECT | FRONT | UP]
+        "What all topics begin with; for clusters that share a Redis.";
+    "supervisor.grace_ms" "grace-ms" "TEMPEST_GRACE_MS" (Kind::Integer { min: 0, max: HOUR_MS }) "10000" [UP]
+        "How long a worker may take to end after SIGTERM, in milliseconds.";
+    "log.filter" "log" "TEMPEST_LOG" (Kind::Filter) "info" [CONNECT | FRONT | UP]
+        "What is logged: error, warn, info, debug or trace; or a filter like tempest_broker=debug.";
+    "log.format" "log-format" "TEMPEST_LOG_FORMAT" (Kind::Word(&["text", "json"])) "text" [CONNECT | FRONT | UP]
+        "How it is logged: text or json.";
+}
+
+impl Setting {
+    /// The setting of this key, if there is one.
+    pub(crate) fn find(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Section and key.
+    pub(crate) fn section_and_key(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or(("", self.key))
+    }
+
+    /// Checks a value as it was given. Gives what it must be, if it is not.
+    pub(crate) fn check(&self, value: &str) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("{value:?} is not {what}"));
+        match self.kind {
+            Kind::Integer { min, max } => match value.parse::<u64>() {
+                Ok(number) if (min..=max).contains(&number) => Ok(()),
+                _ => wrong(&format!("a whole number from {min} to {max}")),
+            },
+            Kind::Addresses => match split(value).find(|address| !is_address(address)) {
+                None if split(value).next().is_some() => Ok(()),
+                None => wrong("an address like localhost:1337"),
+                Some(address) => Err(format!("{address:?} is not an address like localhost:1337")),
+            },
+            Kind::Url => {
+                let schemes = ["redis://", "rediss://", "unix://", "redis+unix://"];
+                let known =
+                    schemes.iter().any(|scheme| value.starts_with(scheme) && value.len() > scheme.len());
+                if known { Ok(()) } else { wrong("a Redis URL like redis://127.0.0.1:6379") }
+            }
+            Kind::Prefix => Prefix::new(value).map(drop).map_err(|error| error.detail().to_owned()),
+            Kind::TopicPrefix => {
+                let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
+                let fits = value.len() <= 64 && value.bytes().all(good);
+                if fits { Ok(()) } else { wrong("at most 64 of the characters A-Z a-z 0-9 . _ - / :") }
+            }
+            Kind::Word(words) if words.contains(&value) => Ok(()),
+            Kind::Word(words) => wrong(&words.join(" or ")),
+            Kind::Filter => match tracing_subscriber::EnvFilter::builder().parse(value) {
+                Ok(_) if !value.is_empty() => Ok(()),
+                _ => wrong("a log level or filter like info or tempest_broker=debug"),
+            },
+        }
+    }
+
+    /// A word for its value in help.
+    pub(crate) fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Integer { .. } => "NUMBER",
+            Kind::Addresses => "HOST:PORT",
+            Kind::Url => "URL",
+            Kind::Prefix | Kind::TopicPrefix => "PREFIX",
+            Kind::Word(_) => "WORD",
+            Kind::Filter => "LEVEL",
+        }
+    }
+}
+
+/// The parts of a list separated by commas.
+pub(crate) fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn is_address(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempest_front::FrontConfig;
+
+    use super::*;
+
+    fn of(key: &str) -> &'static Setting {
+        Setting::find(key).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_a_good_value_with_names_of_its_own() {
+        for setting in SETTINGS {
+            setting.check(setting.default).unwrap_or_else(|wrong| panic!("{}: {wrong}", setting.key));
+            let same = |other: &&Setting| {
+                other.key == setting.key || other.flag == setting.flag || other.variable == setting.variable
+            };
+            assert_eq!(SETTINGS.iter().filter(same).count(), 1, "{}", setting.key);
+            assert!(setting.key.contains('.') && setting.doc.ends_with('.'), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_front() {
+        let front = FrontConfig::default();
+        let number = |key: &str| of(key).default.parse::<u64>().unwrap();
+        assert_eq!(of("front.listen").default, front.listen.join(","));
+        assert_eq!(number("front.body_bytes_max"), front.body_bytes_max as u64);
+        assert_eq!(number("front.timeout_ms"), front.timeout_ms);
+        assert_eq!(number("front.lane_jobs_max"), front.lane_jobs_max);
+        assert_eq!(number("front.lane_bytes_max"), front.lane_bytes_max);
+        assert_eq!(number("front.heartbeat_ms"), front.heartbeat_ms);
+        assert_eq!(number("front.streams_max"), front.streams_max as u64);
+        assert_eq!(number("front.drain_ms"), front.drain_ms);
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_right() {
+        let wrong = |key: &str, value: &str| of(key).check(value).expect_err(value);
+        assert_eq!(wrong("front.timeout_ms", "soon"), r#""soon" is not a whole number from 1 to 86400000"#);
+        assert!(wrong("front.timeout_ms", "0").contains("from 1"));
+        assert!(wrong("front.listen", "1337").contains("localhost:1337"));
+        assert!(wrong("front.listen", "a:1,b").contains("\"b\""));
+        assert!(wrong("front.listen", "").contains("address"));
+        assert!(wrong("redis.url", "localhost:6379").contains("redis://127.0.0.1:6379"));
+        assert!(wrong("redis.prefix", "a b").contains("prefix"));
+        assert!(wrong("log.format", "xml").contains("text or json"));
+    }
+}
