@@ -82,6 +82,10 @@ impl Link {
 
     /// Several commands in one write, each with an answer of its own.
     pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Result<Value, Error>>, Error> {
+        // The library calls an empty pipeline an error, which would look like a broken connection.
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut up = self.current().ok_or(Error::Down)?;
         let count = commands.len();
         let answer = up.connection.req_packed_commands(commands, 0, count).await.map_err(Error::from);
