@@ -109,6 +109,9 @@ impl Route {
         if let Err(error) = matchit::Router::new().insert(self.path.as_str(), ()) {
             wrong.push(format!("route path {:?}: {error}", self.path));
         }
+        for name in self.placeholders().filter(|name| !self.names_part(name)) {
+            wrong.push(format!("route {:?}, topic: the path has no part {{{name}}}", self.path));
+        }
         if let Err(mut errors) = self.work(&FrontConfig::default()) {
             wrong.append(&mut errors);
         }
@@ -118,6 +121,16 @@ impl Route {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// The names in braces in its topic.
+    fn placeholders(&self) -> impl Iterator<Item = &str> {
+        let pieces = self.topic.as_deref().unwrap_or_default().split('{').skip(1);
+        pieces.filter_map(|piece| Some(piece.split_once('}')?.0))
+    }
+
+    fn names_part(&self, name: &str) -> bool {
+        [format!("{{{name}}}"), format!("{{*{name}}}")].iter().any(|part| self.path.contains(part))
     }
 
     /// How requests of this route become jobs; a queue of `default` where it has none.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod config;
+mod framing;
 mod load;
 mod refusal;
 mod router;

@@ -11,6 +11,8 @@ pub struct Refusal {
     code: Code,
     cause: Option<Cause>,
     allow: Option<String>,
+    /// Instead of the status of the code.
+    status: Option<StatusCode>,
 }
 
 /// How a worker died, in words that are ours.
@@ -34,7 +36,7 @@ impl Cause {
 impl Refusal {
     /// A refusal with nothing but a code.
     pub fn new(code: Code) -> Self {
-        Self { code, cause: None, allow: None }
+        Self { code, cause: None, allow: None, status: None }
     }
 
     /// A worker was lost; `message` tells how, if it is in words that are ours.
@@ -47,9 +49,19 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed) }
     }
 
+    /// The body is in a transfer coding this front does not know (RFC 9112 section 6.1).
+    pub(crate) fn unknown_coding() -> Self {
+        Self { status: Some(StatusCode::NOT_IMPLEMENTED), ..Self::new(Code::BadHttp) }
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    fn status(&self) -> StatusCode {
+        let of_code = || StatusCode::from_u16(self.code.http_status()).ok();
+        self.status.or_else(of_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn text(&self) -> String {
@@ -58,14 +70,13 @@ impl Refusal {
             Some(Cause::Signal(signal)) => format!(" It was killed by signal {signal}."),
             Some(Cause::Exit(code)) => format!(" It exited with code {code}."),
         };
-        format!("{} {}: {}{cause}\n", self.code.http_status(), self.code, self.code.sentence())
+        format!("{} {}: {}{cause}\n", self.status().as_u16(), self.code, self.code.sentence())
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let status =
-            StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let mut response = Response::new(Body::from(self.text()));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -145,9 +145,15 @@ fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Resu
 }
 
 fn not_allowed(entries: &[Entry]) -> Refusal {
-    let mut methods: Vec<_> =
-        entries.iter().flat_map(|entry| entry.methods.iter()).map(Method::as_str).collect();
-    methods.dedup();
+    let mut methods = Vec::new();
+    for method in entries.iter().flat_map(|entry| entry.methods.iter()) {
+        let with_head = (*method == Method::GET).then_some(Method::HEAD.as_str());
+        for name in [Some(method.as_str()), with_head].into_iter().flatten() {
+            if !methods.contains(&name) {
+                methods.push(name);
+            }
+        }
+    }
     Refusal::method_not_allowed(methods.join(", "))
 }
 

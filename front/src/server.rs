@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use axum::{body::Body, extract::ConnectInfo};
-use http::{Request, Response};
+use axum::{body::Body, extract::ConnectInfo, response::IntoResponse};
+use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tempest_broker::Broker;
@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
-    Cluster, Error, FrontConfig, Route,
+    Cluster, Error, FrontConfig, Route, framing,
     router::Router,
     takeover::{Taken, Takeover},
 };
@@ -213,6 +213,11 @@ async fn close(ended: hyper::Result<()>, peer: SocketAddr, mut socket: TcpStream
     tokio::io::AsyncWriteExt::shutdown(&mut socket).await.ok();
 }
 
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 async fn answer(
     router: &Router,
     request: Request<Incoming>,
@@ -223,7 +228,11 @@ async fn answer(
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(takeover);
     let (method, target) = (request.method().clone(), request.uri().clone());
-    let response = router.handle(request).await;
+    let response = match framing::check(&request) {
+        Ok(()) => router.handle(request).await,
+        // What follows on this connection cannot be trusted either.
+        Err(refusal) => closing(refusal.into_response()),
+    };
     debug!(%peer, %method, %target, status = response.status().as_u16(), "answered");
     response
 }

@@ -62,16 +62,11 @@ impl Sub {
     /// The topics a request names, each checked after percent-decoding.
     fn topics(&self, request: &Request<Body>) -> Result<Vec<Topic>, Refusal> {
         let not_found = || Refusal::new(Code::NotFound);
-        let names = match (&self.template, request.extensions().get::<PathParams>()) {
-            (Some(template), Some(params)) => params.fill(template),
-            _ => request.uri().path().trim_start_matches('/').to_owned(),
-        };
-        let names = percent_encoding::percent_decode_str(&names).decode_utf8().map_err(|_| not_found())?;
         let broker = &self.cluster.shared.broker;
         let mut topics = Vec::new();
-        for name in names.split(',') {
+        for name in self.names(request).ok_or_else(not_found)? {
             let channel = format!("{}{name}", broker.settings().topic_prefix);
-            let topic = Topic::new(name).map_err(|_| not_found())?;
+            let topic = Topic::new(&name).map_err(|_| not_found())?;
             if !broker.keys().subscribable(&channel) || topics.len() == TOPICS_MAX {
                 return Err(not_found());
             }
@@ -81,6 +76,37 @@ impl Sub {
         }
         Ok(topics)
     }
+
+    /// The names a request asks for, decoded but not yet checked. None: it asks for what its route does not offer.
+    fn names(&self, request: &Request<Body>) -> Option<Vec<String>> {
+        match (&self.template, request.extensions().get::<PathParams>()) {
+            (Some(template), Some(params)) => {
+                let pieces = template.split(',').map(|piece| offered(piece, params));
+                Some(pieces.collect::<Option<Vec<_>>>()?.concat())
+            }
+            _ => several(request.uri().path().trim_start_matches('/')),
+        }
+    }
+}
+
+/// What one piece of a route's template stands for. Where it is nothing but a part of the path the client names
+/// topics freely; elsewhere that part can neither add a topic nor reach below the place it stands in.
+fn offered(piece: &str, params: &PathParams) -> Option<Vec<String>> {
+    let filled = params.fill(piece);
+    if piece.starts_with('{') && piece.find('}') == Some(piece.len() - 1) {
+        return several(&filled);
+    }
+    let name = decoded(&filled)?;
+    let slashes = |text: &str| text.matches('/').count();
+    (!name.contains(',') && slashes(&name) == slashes(&filled)).then(|| vec![name])
+}
+
+fn several(encoded: &str) -> Option<Vec<String>> {
+    Some(decoded(encoded)?.split(',').map(str::to_owned).collect())
+}
+
+fn decoded(encoded: &str) -> Option<String> {
+    percent_encoding::percent_decode_str(encoded).decode_utf8().ok().map(Into::into)
 }
 
 /// The head of an event stream.

@@ -132,11 +132,11 @@ fn http_response(
             }
         };
     }
-    // A HEAD or 304 reply without a body may say how long the body would have been; nothing else may say a length.
+    // A HEAD reply without a body may say how long the body would have been; nothing else may say a length.
     let told = headers
         .first("content-length")
         .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
-    if length == 0 && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED) {
+    if length == 0 && *method == Method::HEAD {
         if let Some(told) = told {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(told));
         }

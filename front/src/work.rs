@@ -28,6 +28,9 @@ use crate::{
 /// How long a request waits for a Redis that is away before it is refused.
 const AWAY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Between two tries to take a push in doubt back.
+const TAKE_BACK_PAUSE: Duration = Duration::from_millis(50);
+
 /// A tower service that hands requests to workers of one queue. Made by [`Cluster::work`].
 #[derive(Clone)]
 pub struct Work {
@@ -197,18 +200,27 @@ impl Call {
             if !matches!(error, BusError::Down | BusError::Away(_)) {
                 return Err(refused(&error));
             }
-            if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && !sent {
-                self.leave.end = End::Unqueued;
+            // A push in doubt that must not run twice waits on: only the deadline may end it.
+            if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && (!sent || self.twice) {
+                self.leave.end = if sent { End::Open } else { End::Unqueued };
                 return Err(Refusal::new(Code::RedisAway));
             }
-            if sent {
-                broker.up().await;
-                match broker.take_back(&plan.queue, plan.lane, frame).await {
-                    Ok(removed) if removed || self.twice => {}
-                    Ok(_) => return Ok(()), // it runs, or is lost with what Redis lost: the deadline tells
-                    Err(error) => debug!(%error, "a push in doubt was not taken back"),
-                }
+            if sent && !self.may_repeat().await {
+                return Ok(()); // it runs, or is lost with what Redis lost: the deadline tells
             }
+        }
+    }
+
+    /// Whether a push in doubt may be sent again: it was surely taken back, or may run twice.
+    async fn may_repeat(&self) -> bool {
+        let Leave { shared, plan, frame, .. } = &self.leave;
+        loop {
+            shared.broker.up().await;
+            match shared.broker.take_back(&plan.queue, plan.lane, frame).await {
+                Ok(removed) => return removed || self.twice,
+                Err(error) => debug!(%error, "a push in doubt was not taken back"),
+            }
+            tokio::time::sleep(TAKE_BACK_PAUSE).await;
         }
     }
 

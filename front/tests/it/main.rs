@@ -1,0 +1,27 @@
+//! A front as its clients and workers see it: real sockets, a private redis-server, and workers made of nothing but
+//! Redis commands.
+
+#[path = "../../../broker/tests/support/proxy.rs"]
+mod proxy;
+#[path = "../../../broker/tests/support/server.rs"]
+mod server;
+
+mod client;
+mod event_source;
+mod scene;
+
+mod binding;
+mod cancelling;
+mod connections;
+mod doubt;
+mod events;
+mod overload;
+mod refusals;
+mod requests;
+mod responses;
+mod restart;
+mod routes;
+mod stopping;
+mod takeover;
+mod topics;
+mod unregistered;
