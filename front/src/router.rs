@@ -100,7 +100,8 @@ impl Router {
     }
 
     fn find(&self, request: &Request<Body>) -> Result<(Target, PathParams), Refusal> {
-        let path = request.uri().path();
+        // `OPTIONS *` asks about the whole server.
+        let path = if request.uri().path() == "*" { "/" } else { request.uri().path() };
         let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
         let found =
             found.or_else(|| self.any_host.at(path).ok()).ok_or_else(|| Refusal::new(Code::NotFound))?;

@@ -114,7 +114,7 @@ fn its_own_handler_workers_and_events_live_side_by_side() {
     eventually("it ends", || {
         program.child.try_wait().expect("a child").is_some_and(|status| status.success())
     });
-    assert_eq!(redis.cli("KEYS tempest:mailbox*").list(), [Vec::<u8>::new(); 0], "its mailbox is given up");
+    assert!(redis.cli("KEYS tempest:mailbox*").list().is_empty(), "its mailbox is given up");
 }
 
 #[test]

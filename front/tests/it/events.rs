@@ -124,10 +124,9 @@ fn a_slow_reader_is_cut_and_delays_nobody() {
         assert!(blocks.len() < 400, "the slow one has lost some");
         let last = blocks.last().expect("a last word");
         assert!(last.starts_with(':') || last.starts_with("retry:"), "it is told why: {last:?}");
-        let mut expected = 0;
-        for block in blocks.iter().filter(|block| block.starts_with("data:")) {
+        let heard = blocks.iter().filter(|block| block.starts_with("data:"));
+        for (expected, block) in heard.enumerate() {
             assert!(block.starts_with(&format!("data: {expected} ")), "in order, up to the cut");
-            expected += 1;
         }
         eventually("its place is free", || front.cluster.streams() == 1);
     });

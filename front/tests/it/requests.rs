@@ -41,7 +41,7 @@ fn the_target_is_handed_on_as_it_was_sent() {
         "/%2e%2E/%00/%zz",
         "/a;b=c/d,e?x=%20&y=+&&z=#".trim_end_matches('#'),
         "/sub",
-        "/?a[]=1&b={\"c\":1}|d^e`f",
+        "/?a[]=1&b={c:1}|d^e`f",
         "/~user/*'()!$@:",
     ];
     for target in targets {

@@ -114,7 +114,6 @@ fn without_routes_sub_is_eventsource_and_all_else_is_work() {
     for path in ["/", "/sub", "/subway", "/index.html", "/a/b/c", "/?q", "//"] {
         let (job, _) = scene.exchange(&front, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
         assert_eq!(job.request().url, path);
-        eprintln!("ok {path}");
     }
     let (job, _) = scene.exchange(&front, "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!((job.request().method.as_str(), job.request().url.as_str()), ("OPTIONS", "*"));
