@@ -4,7 +4,7 @@
 //! bytes that were claimed and nothing else.
 
 use bytes::Bytes;
-use redis::{Cmd, cmd, pipe};
+use redis::{Cmd, Value, cmd, pipe};
 use tempest_protocol::{Lane, limits};
 
 use crate::{
@@ -19,6 +19,15 @@ pub struct Settled {
     pub reply: Result<(), Error>,
     /// Whether the ack was carried out, and if so whether the job was still in the run list.
     pub ack: Result<Acked, Error>,
+}
+
+impl Settled {
+    /// Of the answers to a reply and an ack.
+    fn of(answers: Vec<Result<Value, Error>>) -> Self {
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())));
+        Self { reply: next().map(drop), ack: read(next()).map(Acked::of) }
+    }
 }
 
 /// What an ack found.
@@ -50,11 +59,32 @@ impl Broker {
     ) -> Result<Settled, Error> {
         let mut commands = pipe();
         commands.add_command(answer(reply_to, reply)).add_command(remove(run, frame));
-        let mut answers = self.link().ask_all(&commands).await?.into_iter();
-        let mut next = || answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())));
-        let reply = next().map(drop);
-        let ack = read(next()).map(Acked::of);
-        Ok(Settled { reply, ack })
+        Ok(Settled::of(self.link().ask_all(&commands).await?))
+    }
+
+    /// The same, and takes the next job of the lane into the run list behind it, in the same write: the slot is free
+    /// by then. Gives that job beside what became of the first.
+    ///
+    /// Errors: as for [`Broker::answer_and_ack`]; after [`Error::Away`] look into the run list.
+    pub async fn answer_ack_and_take(
+        &self,
+        reply_to: &str,
+        reply: &Bytes,
+        run: &RunList,
+        frame: &Bytes,
+        lane: Lane,
+    ) -> Result<(Settled, Result<Option<Bytes>, Error>), Error> {
+        let mut commands = pipe();
+        commands.add_command(answer(reply_to, reply)).add_command(remove(run, frame));
+        commands
+            .cmd("LMOVE")
+            .arg(self.keys().lane(run.queue(), lane))
+            .arg(run.key())
+            .arg("LEFT")
+            .arg("RIGHT");
+        let mut answers = self.link().ask_all(&commands).await?;
+        let next = answers.pop().map_or(Ok(None), |next| Ok(read::<Option<Vec<u8>>>(next)?.map(Bytes::from)));
+        Ok((Settled::of(answers), next))
     }
 
     /// Acks a job: removes it from its run list.

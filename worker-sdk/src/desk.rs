@@ -4,6 +4,7 @@
 //! acks; jobs do that in tasks of their own and report back.
 
 mod drain;
+mod jobs;
 mod places;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -19,12 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{
-    Report,
-    options::Options,
-    running,
-    shared::{Held, Shared},
-};
+use crate::{Report, options::Options, shared::Shared};
+use jobs::End;
 use places::{Came, Place, Spot};
 
 /// Jobs taken by one look at most.
@@ -53,6 +50,8 @@ pub(crate) struct Desk {
     /// How many jobs the next look may take.
     look: usize,
     looks: u64,
+    /// The last look was full, so there is more where that came from.
+    loaded: bool,
     /// Something was read that may not be true any more: beat and look before anything is started.
     unsure: bool,
     tasks: TaskTracker,
@@ -97,6 +96,7 @@ impl Desk {
             permits: options.concurrency,
             look: 1,
             looks: 0,
+            loaded: false,
             unsure: true,
             tasks: TaskTracker::new(),
             ends,
@@ -156,44 +156,13 @@ impl Desk {
         self.lease.lapses() != lapses || !self.lease.confirmed_within(limits::LEASE)
     }
 
-    fn start_backlog(&mut self) {
-        while self.permits > 0
-            && let Some((spot, frame, lapses)) = self.backlog.pop_front()
-        {
-            if self.is_fenced(lapses) {
-                self.places[spot.place].forget(spot, &frame);
-                self.unsure = true;
-            } else {
-                self.start(spot, frame);
-            }
-        }
-    }
-
-    /// Starts a job that its slot knows already. Needs a permit.
-    fn start(&mut self, spot: Spot, frame: Bytes) {
-        self.permits -= 1;
-        let held = Held { run: self.places[spot.place].run(spot).clone(), frame: frame.clone() };
-        let (shared, report) = (self.shared.clone(), Ended { spot, frame, to: self.report.clone() });
-        self.tasks.spawn(async move {
-            let ending = running::run(&shared, held).await;
-            shared.counts.add(ending);
-            drop(report);
-        });
-    }
-
-    fn release(&mut self, ended: &mut Vec<End>) {
-        for (spot, frame) in ended.drain(..) {
-            self.places[spot.place].forget(spot, &frame);
-            self.permits += 1;
-        }
-    }
-
     /// Takes what waits, twice as much each time as long as there is enough, then leaves a claim on each lane.
     async fn look_and_claim(&mut self) {
         while self.permits > 0 && !self.unsure && self.places.iter().any(Place::may_claim) {
             let budget = self.look.min(self.permits);
             let took = self.take(budget).await;
-            if took < budget {
+            self.loaded = took == budget;
+            if !self.loaded {
                 self.look = 1;
                 break;
             }
@@ -350,23 +319,6 @@ impl Desk {
             }
         }
         self.places[spot.place].forget(spot, frame);
-    }
-}
-
-/// A job that ended: where it lay, and its bytes.
-type End = (Spot, Bytes);
-
-/// Reports the end of a job, also if its task panicked.
-struct Ended {
-    spot: Spot,
-    frame: Bytes,
-    to: mpsc::UnboundedSender<End>,
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // The desk is gone only when the worker has ended.
-        self.to.send((self.spot, std::mem::take(&mut self.frame))).ok();
     }
 }
 

@@ -14,14 +14,14 @@ use crate::{
     handler::{Handler, Outcome},
     report::Ending,
     settling::{self, Settling},
-    shared::{Held, Shared},
+    shared::{Held, Next, Shared},
 };
 
 /// How long a handler may take to notice that nobody waits any more, before it is dropped.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// Runs a job, or finds out why it is not to be run, and settles it.
-pub(crate) async fn run(shared: &Shared, held: Held) -> Ending {
+/// Runs a job, or finds out why it is not to be run, and settles it. Gives what its ack brought along.
+pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
     let job = match Job::decode(held.frame.clone(), shared.broker.keys()) {
         Ok(job) => job,
         Err(error) => {
@@ -29,8 +29,10 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> Ending {
             let failure = Failure::new(Code::BadJob, error.to_string());
             let now_ms = shared.broker.now_ms();
             let member = dead::undecodable(&held.frame, &failure, now_ms);
-            settling::settle(shared, held, Settling::Bury { member, died_ms: now_ms }).await;
-            return Ending::Failed;
+            return (
+                Ending::Failed,
+                settling::settle(shared, held, Settling::Bury { member, died_ms: now_ms }).await,
+            );
         }
     };
     let (ending, settling) = match refuse(shared, &job) {
@@ -44,8 +46,7 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> Ending {
             }
         },
     };
-    settling::settle(shared, held, settling).await;
-    ending
+    (ending, settling::settle(shared, held, settling).await)
 }
 
 /// Why a claimed job is not started at all: nobody waits for it, or it was run before.

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempest_broker::{Broker, Error, Settled, Trouble};
+use tempest_broker::{Acked, Broker, Error, Settled, Trouble};
 use tempest_protocol::{Code, Content, Failure, Job, Lane, Reply, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::shared::{Held, Shared};
+use crate::shared::{Held, Next, Shared};
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
@@ -47,25 +47,26 @@ pub(crate) fn reply(job: &Job, content: Content) -> Settling {
     Settling::Reply { reply_to: reply_to.clone(), reply, deadline_ms: envelope.deadline_ms }
 }
 
-/// Does it, for as long as it takes. A refused reply whose job is acked already waits beside the slot.
-pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) {
+/// Does it, for as long as it takes. A refused reply whose job is acked already waits beside the slot. Gives what the
+/// ack brought along.
+pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> Next {
     match settling {
         Settling::Reply { reply_to, reply, deadline_ms } => {
-            let open =
-                Open { reply_to, reply: Some(reply), ack: true, held, until: until(shared, deadline_ms) };
-            answer(shared, open).await;
+            let (reply, until) = (Some(reply), until(shared, deadline_ms));
+            answer(shared, Open { reply_to, reply, ack: true, held, until, next: Next::Unasked }).await
         }
         other => {
             let mut failures = 0;
             while let Err(error) = try_once(&shared.broker, &held, &other).await {
                 pause(&shared.broker, &error, &mut failures).await;
             }
+            Next::Unasked
         }
     }
 }
 
 async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(), Error> {
-    let Held { run, frame } = held;
+    let Held { run, frame, .. } = held;
     match settling {
         Settling::RetryLater { member, due_ms } => broker.retry_later(run, frame, member, *due_ms).await,
         Settling::Restart { member, lane } => broker.restart(run, frame, member, *lane).await,
@@ -91,27 +92,30 @@ struct Open {
     ack: bool,
     held: Held,
     until: Instant,
+    next: Next,
 }
 
-async fn answer(shared: &Shared, mut open: Open) {
+async fn answer(shared: &Shared, mut open: Open) -> Next {
     let mut failures = 0;
     while let Err(error) = open.try_once(&shared.broker).await {
         if open.is_settled() {
-            return;
+            break;
         }
         if !open.ack
             && let Ok(permit) = shared.kept_permits.clone().try_acquire_owned()
         {
             let broker = shared.broker.clone();
+            let next = std::mem::replace(&mut open.next, Next::Unasked);
             shared.kept.spawn(async move {
                 pause(&broker, &error, &mut failures).await;
                 open.finish(&broker, failures).await;
                 drop(permit);
             });
-            return;
+            return next;
         }
         pause(&shared.broker, &error, &mut failures).await;
     }
+    open.next
 }
 
 impl Open {
@@ -128,18 +132,33 @@ impl Open {
         }
     }
 
+    /// Sends what is left. The next job is asked for once at most.
+    async fn send(&mut self, broker: &Broker) -> Result<Settled, Error> {
+        let Held { run, frame, chain } = &mut self.held;
+        let Some(reply) = &self.reply else {
+            return Ok(Settled { reply: Ok(()), ack: broker.ack(run, frame).await });
+        };
+        match (self.ack, chain.take()) {
+            (true, None) => broker.answer_and_ack(&self.reply_to, reply, run, frame).await,
+            (true, Some(lane)) => {
+                let sent = broker.answer_ack_and_take(&self.reply_to, reply, run, frame, lane).await;
+                self.next = match &sent {
+                    Ok((_, Ok(next))) => Next::Came(next.clone()),
+                    Ok((_, Err(_))) | Err(Error::Down) => Next::Came(None),
+                    Err(_) => Next::Lost,
+                };
+                sent.map(|(settled, _)| settled)
+            }
+            (false, _) => {
+                let reply = broker.reply(&self.reply_to, reply).await;
+                Ok(Settled { reply, ack: Ok(Acked::Done) })
+            }
+        }
+    }
+
     /// Does what is left, once. Gives the first error.
     async fn try_once(&mut self, broker: &Broker) -> Result<(), Error> {
-        let Held { run, frame } = &self.held;
-        let done = match (&self.reply, self.ack) {
-            (Some(reply), true) => broker.answer_and_ack(&self.reply_to, reply, run, frame).await,
-            (Some(reply), false) => {
-                let reply = broker.reply(&self.reply_to, reply).await;
-                Ok(Settled { reply, ack: Ok(tempest_broker::Acked::Done) })
-            }
-            (None, _) => Ok(Settled { reply: Ok(()), ack: broker.ack(run, frame).await }),
-        };
-        let result = match done {
+        let result = match self.send(broker).await {
             Ok(Settled { reply, ack }) => {
                 if reply.is_ok() {
                     self.reply = None;

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use tempest_broker::{Broker, Control, RunList};
-use tempest_protocol::{Action, JobId};
+use tempest_protocol::{Action, JobId, Lane};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +27,19 @@ const KEPT_REPLIES_MAX: usize = 256;
 pub(crate) struct Held {
     pub(crate) run: RunList,
     pub(crate) frame: Bytes,
+    /// Its ack may take the next job of this lane into the same run list, in the same write.
+    pub(crate) chain: Option<Lane>,
+}
+
+/// What a job's ack brought along.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// It did not ask for another job.
+    Unasked,
+    /// It asked, and this came: a job that lies in the same run list, or none.
+    Came(Option<Bytes>),
+    /// It asked, and the answer was lost: there may be one in the run list.
+    Lost,
 }
 
 pub(crate) struct Shared {

@@ -28,6 +28,30 @@ async fn a_reply_and_its_ack_are_one_write() {
     assert!(place.list(place.run(0).key()).is_empty());
 }
 
+/// Trap 2: the next claim may follow the ack in the same write, into the same slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ack_can_take_the_next_job_along() {
+    let place = Place::open().await;
+    place.server.cli("RPUSH tempest:{q}:high next");
+    let frame = place.hold("job");
+    for (lane, expected) in [(Lane::High, Some(&b"next"[..])), (Lane::High, None)] {
+        let sent =
+            place.broker.answer_ack_and_take(MAILBOX, &bytes("reply"), &place.run(0), &frame, lane).await;
+        let (settled, next) = sent.expect("answered");
+        assert!(settled.reply.is_ok() && settled.ack.is_ok());
+        assert_eq!(next.expect("taken").as_deref(), expected);
+    }
+    assert_eq!(place.list(place.run(0).key()), ["next"]);
+    place.server.cli("RPUSH tempest:{q}:high more");
+    place.server.cli("CONFIG SET maxmemory 1");
+    let reply = bytes("reply");
+    let sent =
+        place.broker.answer_ack_and_take(MAILBOX, &reply, &place.run(0), &bytes("next"), Lane::High).await;
+    let (settled, next) = sent.expect("answered");
+    assert!(settled.reply.is_err() && next.is_err());
+    assert_eq!(settled.ack.expect("LREM is allowed"), Acked::Done);
+}
+
 /// Traps 1 and 2: an ack removes what was answered and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ack_removes_its_own_job_and_no_other() {

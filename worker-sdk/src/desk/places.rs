@@ -6,6 +6,9 @@ use tempest_broker::{Beats, Broker, ClaimId, ClaimLink, Error, RunList};
 use tempest_protocol::{Job, Keys, Lane, Queue, WorkerId};
 use tokio::{sync::watch, time::Instant};
 
+/// Jobs in a row that may come with the ack of the one before.
+const CHAIN_MAX: u32 = 16;
+
 /// A slot of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
@@ -26,6 +29,8 @@ struct Slot {
     known: Vec<Bytes>,
     /// A claim is under way that would put a job here: what lies here may be its answer.
     claiming: bool,
+    /// How many jobs in a row came with the ack of the one before.
+    chained: u32,
 }
 
 /// A lane jobs are claimed from.
@@ -58,8 +63,12 @@ impl Place {
         slots: usize,
         lanes: &[Lane],
     ) -> Self {
-        let slot =
-            |slot| Slot { run: broker.run_list(queue, worker, slot), known: Vec::new(), claiming: false };
+        let slot = |slot| Slot {
+            run: broker.run_list(queue, worker, slot),
+            known: Vec::new(),
+            claiming: false,
+            chained: 0,
+        };
         let source = |lane: &Lane| {
             let link = broker.claim_link();
             let id = link.id();
@@ -94,6 +103,25 @@ impl Place {
         if let Some(index) = known.iter().position(|other| other == frame) {
             known.remove(index);
         }
+    }
+
+    /// Lets the job of a slot take the next one with its ack, if the lane is the only one: then no order of lanes is
+    /// passed over. What lies in the slot is then its business until it ends. Now and then it is refused, so that a
+    /// look comes in between.
+    pub(super) fn chain(&mut self, spot: Spot) -> Option<Lane> {
+        let [source] = &self.sources[..] else { return None };
+        let slot = &mut self.slots[spot.slot];
+        slot.chained = (slot.chained + 1) % CHAIN_MAX;
+        if slot.chained == 0 || slot.known.len() > 1 {
+            return None;
+        }
+        slot.claiming = true;
+        Some(source.lane)
+    }
+
+    /// The job of a slot has ended.
+    pub(super) fn unchain(&mut self, spot: Spot) {
+        self.slots[spot.slot].claiming = false;
     }
 
     /// How many jobs are known in all.

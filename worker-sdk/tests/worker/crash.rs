@@ -88,6 +88,29 @@ async fn an_ack_whose_answer_is_lost_is_done_again() {
     worker.stop().await;
 }
 
+/// Under load an ack takes the next job along. When that answer is lost, both jobs are still run and answered once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_came_with_a_lost_ack_is_run_once() {
+    let cluster = Cluster::start().await;
+    let proxy = Proxy::start(cluster.server.port()).await;
+    let mut waiters = Vec::new();
+    for number in 0..60 {
+        waiters.push(cluster.push(&cluster.envelope("count"), &numbered(number)).await);
+    }
+    for bytes in [0, 4, 8] {
+        proxy.prepare(Fault { way: Way::Answer, after: b"LREM".to_vec(), bytes, act: Act::Cut });
+    }
+    let (worker, ran) = counting(cluster.worker().connect(proxy.url()));
+    let worker = Running::start(worker);
+    for (number, waiter) in (0..).zip(waiters) {
+        assert_eq!(result(&reply(waiter).await.content), json!(number));
+    }
+    proxy.happened(3).await;
+    cluster.settled();
+    assert_eq!(ran.load(Ordering::SeqCst), 60);
+    assert_eq!(worker.stop().await.done, 60);
+}
+
 /// Trap 11: stopped while a claim blocked, longer than a lease; meanwhile the job was recovered. It must not be run
 /// from what the socket still holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,9 +104,7 @@ async fn a_refused_reply_is_kept_and_delivered_later() {
     };
     let worker = Running::start(cluster.worker().on_job("fill", fill));
     let waiter = cluster.push(&cluster.envelope("fill"), &no_args()).await;
-    eventually("the ack was carried out", || {
-        cluster.held().is_empty() && cluster.list("tempest:{q}").is_empty()
-    });
+    cluster.settled();
     tokio::time::sleep(Duration::from_millis(300)).await;
     cluster.server.cli("CONFIG SET maxmemory 0");
     let content = crate::cluster::reply(waiter).await.content;

@@ -114,9 +114,20 @@ async fn what_comes_without_a_slot_goes_back_to_its_lane() {
     assert_eq!(report.done, 40);
 }
 
-/// Trap 39: a burst is shared, not taken by whoever looks first.
+/// Trap 39: a burst is shared, not taken by whoever looks first. Looks double from 1 to 16; one that took all it has
+/// slots for would leave one worker with 94 of 96 every time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_is_shared_among_workers() {
+    let mut largest = Vec::new();
+    for _ in 0..5 {
+        let shares = shares_of_a_burst().await;
+        assert_eq!(shares.iter().sum::<u64>(), 96);
+        largest.extend(shares.into_iter().max());
+    }
+    assert!(largest.iter().any(|share| *share <= 64), "{largest:?}");
+}
+
+async fn shares_of_a_burst() -> Vec<u64> {
     let cluster = Cluster::start().await;
     let slow = |_: u64, _: Context| async move {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -133,6 +144,5 @@ async fn a_burst_is_shared_among_workers() {
     for worker in workers {
         shares.push(worker.stop().await.done);
     }
-    assert_eq!(shares.iter().sum::<u64>(), 96);
-    assert!(shares.iter().all(|share| *share >= 10), "{shares:?}");
+    shares
 }
