@@ -47,6 +47,7 @@ impl Link {
         let mut connection =
             dedicated(&client, limits::COMMAND_ANSWER).await.map_err(|error| no_redis(settings, &error))?;
         check_server(&mut connection).await?;
+        loaded(&mut connection).await.map_err(|error| no_redis(settings, &error))?;
         learn_time(&mut connection, &clock).await.map_err(|error| no_redis(settings, &error))?;
         let up = Up { connection, since: Instant::now(), generation: 0 };
         let state = Arc::new(watch::Sender::new(Some(up)));
@@ -191,6 +192,23 @@ async fn check_server(connection: &mut MultiplexedConnection) -> Result<(), Erro
         )));
     }
     Ok(())
+}
+
+/// Waits while Redis reads its data.
+async fn loaded(connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    let mut said = false;
+    loop {
+        match redis::cmd("PING").query_async::<String>(connection).await.map_err(Error::from) {
+            Ok(_) => return Ok(()),
+            Err(Error::Refused { word, .. }) if word == "LOADING" => {
+                if !std::mem::replace(&mut said, true) {
+                    info!("waiting until Redis has read its data");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn learn_time(connection: &mut MultiplexedConnection, clock: &clock::Clock) -> Result<(), Error> {
