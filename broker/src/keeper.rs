@@ -21,7 +21,7 @@ mod sweep;
 /// What a keeper does, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct KeeperOptions {
-    /// Time between two looks; each is up to a fifth sooner or later.
+    /// Time between two looks; each is up to a fifth later.
     pub every: Duration,
     /// How long it hesitates before it declares a worker dead.
     pub patience: Patience,
@@ -106,7 +106,8 @@ impl Work {
                 Err(error) => self.fail(&error),
             }
             self.broker.kept().looks.send_modify(|looks| *looks += 1);
-            tokio::time::sleep(self.options.every.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+            // Never sooner: two looks are then apart enough to tell a death, which a third would delay past 7 s.
+            tokio::time::sleep(self.options.every.mul_f64(1.0 + 0.2 * fastrand::f64())).await;
         }
     }
 
