@@ -80,12 +80,17 @@ impl Front {
     /// Serves until `shutdown`, then stops in order: no new connections, event streams end with a hint to
     /// reconnect, replies in flight are waited for, the rest is cut.
     pub async fn run(self, shutdown: CancellationToken) -> Report {
-        let connections = TaskTracker::new();
+        let (connections, cutting) = (TaskTracker::new(), CancellationToken::new());
         let accepting = TaskTracker::new();
         for listener in self.listeners {
-            let (cluster, router) = (self.cluster.clone(), self.router.clone());
-            let (connections, shutdown) = (connections.clone(), shutdown.clone());
-            accepting.spawn(accept(listener, cluster, router, connections, shutdown));
+            let acceptor = Acceptor {
+                cluster: self.cluster.clone(),
+                router: self.router.clone(),
+                connections: connections.clone(),
+                shutdown: shutdown.clone(),
+                cutting: cutting.clone(),
+            };
+            accepting.spawn(acceptor.accept(listener));
         }
         accepting.close();
         accepting.wait().await;
@@ -96,6 +101,9 @@ impl Front {
             Ok(()) => 0,
             Err(_) => connections.len(),
         };
+        // Dropping a connection cancels its job; the close below waits for these cancels.
+        cutting.cancel();
+        connections.wait().await;
         self.cluster.close(Duration::from_secs(2)).await;
         Report { cut }
     }
@@ -125,24 +133,34 @@ async fn listen(address: &str) -> Result<Vec<TcpListener>, Error> {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
+/// Takes connections in, and what each of them is given.
+struct Acceptor {
     cluster: Cluster,
     router: Arc<Router>,
     connections: TaskTracker,
+    /// No new connections, and no new requests on old ones.
     shutdown: CancellationToken,
-) {
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok((socket, peer)) => {
-                let connection = Connection { cluster: cluster.clone(), router: router.clone(), peer };
-                connections.spawn(connection.serve(socket, shutdown.clone()));
-            }
-            Err(error) => {
-                warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    /// The grace is over.
+    cutting: CancellationToken,
+}
+
+impl Acceptor {
+    async fn accept(self, listener: TcpListener) {
+        while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((socket, peer)) => self.take(socket, peer),
+                Err(error) => {
+                    warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
+    }
+
+    fn take(&self, socket: TcpStream, peer: SocketAddr) {
+        let connection = Connection { cluster: self.cluster.clone(), router: self.router.clone(), peer };
+        let (shutdown, cutting) = (self.shutdown.clone(), self.cutting.clone());
+        self.connections.spawn(cutting.run_until_cancelled_owned(connection.serve(socket, shutdown)));
     }
 }
 
