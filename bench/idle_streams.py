@@ -2,7 +2,7 @@
 """Memory and CPU of idle EventSource streams: opens N of them on a front and reads what /proc says of it.
 
 usage: bench/idle_streams.py [--streams 15000] [--topics 1] [--seconds 30] [--tempest target/release/tempest]
-                             [--embed target/release/tempest-example-embed]
+                             [--embed target/release/embed]
 
 The front takes its sockets back from hyper; the embed example, served by axum, keeps them: both in one run.
 Prints one line a server: resident bytes per stream (whole process, after minus before), CPU per stream and second.
@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--topics", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--tempest", default=ROOT / "target/release/tempest")
-    parser.add_argument("--embed", default=ROOT / "target/release/tempest-example-embed")
+    parser.add_argument("--embed", default=ROOT / "target/release/embed")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
