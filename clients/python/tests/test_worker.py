@@ -337,7 +337,7 @@ def test_what_other_lanes_brought_is_given_back(server: Server, start: Start, ma
     for turn in range(20):
         with server.redis.pipeline(transaction=True) as both:
             for lane in (":low", "", ":high"):
-                word = f"{turn}{lane or ':normal'}"
+                word = f"{turn}-{lane[1:] or 'normal'}"
                 both.rpush(f"tempest:{{default}}{lane}", json.dumps({"id": word, "action": "mark", "args": word}))
             both.execute()
         wanted = 3 * (turn + 1)

@@ -2,24 +2,20 @@
 %w[json redis securerandom socket].each { |name| require name }
 
 prefix, queue = ENV.fetch("TEMPEST_PREFIX", "tempest"), ENV.fetch("TEMPEST_QUEUE", "default")
-worker = [Socket.gethostname.gsub(/[^A-Za-z0-9._-]/, "-")[0, 40], $$, ENV["TEMPEST_WORKER_TAG"] || SecureRandom.hex(6)].join("-")
+host, tag = Socket.gethostname.gsub(/[^A-Za-z0-9._-]/, "-")[0, 40], ENV["TEMPEST_WORKER_TAG"] || SecureRandom.hex(6)
 lane, mailbox = "#{prefix}:{#{queue}}", /\A#{Regexp.escape(prefix)}:mailbox:\{[A-Za-z0-9._-]{1,64}\}\z/
-run, lease, workers = "#{lane}:run:#{worker}.0", "#{lane}:lease:#{worker}", "#{lane}:workers"
+slot, lease, workers = "#{host}-#{$$}-#{tag}.0", "#{lane}:lease:#{host}-#{$$}-#{tag}", "#{lane}:workers"
 r, own = Array.new(2) { Redis.new(url: ENV.fetch("TEMPEST_REDIS_URL", "redis://127.0.0.1:6379"), timeout: 2) }
-now = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }
+now, run = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }, "#{lane}:run:#{slot}"
 beaten, lapses, count, stop = -9, 0, 0, false
 
-beat = lambda do |redis| # counts lapses: more than a lease (3 s) since the beat before, so others may have taken what we hold
-  at = now.call
-  redis.pipelined do |write|
-    write.call("SADD", "#{prefix}:queues", queue)
-    write.call("SADD", workers, "#{worker}.0")
-    write.call("SET", lease, '{"lang":"ruby"}', "PX", 3000)
-  end
+beat = lambda do |redis| # counts lapses: more than a lease (3 s) since the beat before: others may have taken what we hold
+  at, set = now.call, ["SET", lease, '{"lang":"ruby"}', "PX", 3000]
+  redis.pipelined { |write| [["SADD", "#{prefix}:queues", queue], ["SADD", workers, slot], set].each { |one| write.call(*one) } }
   beaten, lapses = at, lapses + (at - beaten > 3 ? 1 : 0)
 end
 
-work = lambda do |frame| # gives the one command that tells what became of the job
+settle = lambda do |frame| # in one MULTI: what becomes of the job, and its ack
   time = r.time[0] * 1000
   begin # a MessagePack job ends here: this worker reads JSON alone
     job = JSON.parse(frame.dup.force_encoding("UTF-8").encode("UTF-16").encode("UTF-8"), max_nesting: 64)
@@ -29,12 +25,11 @@ work = lambda do |frame| # gives the one command that tells what became of the j
   rescue StandardError
     job, to, id, code = { raw_base64: [frame].pack("m0") }, nil, nil, "bad_job"
   end
-  error = { error: { code: code, message: "hello does only url" } }
-  next ["ZADD", "#{lane}:dead", time, JSON.generate({ **job, **error, died_at: time })] if code && !to
-  count += 1 unless code
-  next ["LLEN", run] if code == "expired" || !(id && to)
-  http = { status: 200, headers: { "content-type": "text/plain; charset=utf-8" }, body: "Hello world! ##{count}" }
-  ["RPUSH", to, JSON.generate({ id: id, attempt: job["attempt"] || 1, **(code ? error : http) })]
+  count, said = count + (code ? 0 : 1), { error: { code: code, message: "hello does only url" } }
+  dead = ["ZADD", "#{lane}:dead", time, JSON.generate({ **job, **said, died_at: time })] if code && !to
+  said = { status: 200, headers: { "content-type": "text/plain; charset=utf-8" }, body: "Hello world! ##{count}" } unless code
+  reply = ["RPUSH", to, JSON.generate({ id: id, attempt: job["attempt"] || 1, **said })] if id && to && code != "expired"
+  r.multi { |both| [dead, reply, ["LREM", run, 1, frame]].compact.each { |command| both.call(*command) } }
 end
 
 %w[TERM INT].each { |name| trap(name) { stop = true } }
@@ -43,14 +38,13 @@ Thread.new { loop { sleep(1) && beat.call(own) rescue warn("hello: no beat: #{$!
 until stop
   begin # first what a cut connection left in the run list
     before, frame = lapses, r.lindex(run, 0) || r.blmove(lane, run, "LEFT", "RIGHT", timeout: 2)
-    next beat.call(r) if before != lapses || now.call - beaten > 3 # then look again: it may be taken
-    next if frame.nil? || stop
-    command = work.call(frame)
-    r.multi { |both| both.call(*command) && both.call("LREM", run, 1, frame) } # reply and ack, or neither
+    if before != lapses || now.call - beaten > 3 then beat.call(r) # then look again: it may be taken
+    elsif frame && !stop then settle.call(frame) end
   rescue Redis::BaseError => error
     warn("hello: #{error.message}") || sleep(0.2)
   end
 end
 nil while r.lmove(run, lane, "LEFT", "LEFT") # given back
-r.srem(workers, "#{worker}.0") && r.del(lease)
+r.srem(workers, slot)
+r.del(lease)
 puts "hello: #{count} done"

@@ -3,6 +3,7 @@
 prefix=${TEMPEST_PREFIX:-tempest} queue=${TEMPEST_QUEUE:-default} count=0 stop=
 tag=${TEMPEST_WORKER_TAG:-$(od -An -N6 -tx1 /dev/urandom | tr -d ' \n')} lane="$prefix:{$queue}"
 worker="$(uname -n | tr -c 'A-Za-z0-9._\n-' - | cut -c1-40)-$$-$tag" run="$lane:run:$worker.0" job=$(mktemp) || exit 1
+http='"status":200,"headers":{"content-type":"text/plain; charset=utf-8"}'
 
 cli() { timeout 4 redis-cli -e -u "${TEMPEST_REDIS_URL:-redis://127.0.0.1:6379}" "$@" 2>/dev/null; }
 beat() {
@@ -29,17 +30,16 @@ bury() { # out of the run list and into dead, both or neither; the job as \x esc
   printf '%s\n' MULTI "ZADD $lane:dead $now \"$dead\"" "LREM $run 1 \"$bytes\"" EXEC | cli >/dev/null
 }
 settle() { # reply first, ack second: dying between the two gives a duplicate, never a loss
-  now=$(cli TIME | head -n 1)000 code=
+  now=$(cli TIME | head -n 1)000 code=no_handler
   [ -s "$job" ] || { cli LREM "$run" 1 "" >/dev/null; return; } # empty: nothing to keep
   read_job || { bury bad_job; return; }
-  [ "$action" = url ] || code=no_handler
+  [ "$action" != url ] || code=
   [ "${deadline:-0}" -eq 0 ] || [ "$deadline" -ge "$now" ] || code=expired
-  if [ -n "$code" ] && [ -z "$reply_to" ]; then bury $code; return; fi
-  [ -n "$code" ] || count=$((count + 1))
-  reply="\"status\":200,\"headers\":{\"content-type\":\"text/plain; charset=utf-8\"},\"body\":\"Hello world! #$count\""
-  [ -z "$code" ] || reply="\"error\":{\"code\":\"$code\",\"message\":\"hello does only url\"}"
+  [ -z "$code" ] || [ -n "$reply_to" ] || { bury $code; return; }
+  said="\"error\":{\"code\":\"$code\",\"message\":\"hello does only url\"}"
+  [ -n "$code" ] || { count=$((count + 1)) && said="$http,\"body\":\"Hello world! #$count\""; }
   if [ -n "$id" ] && [ -n "$reply_to" ] && [ "$code" != expired ]; then
-    cli RPUSH "$reply_to" "{\"id\":\"$id\",\"attempt\":${attempt:-1},$reply}" >/dev/null || return
+    cli RPUSH "$reply_to" "{\"id\":\"$id\",\"attempt\":${attempt:-1},$said}" >/dev/null || return
   fi
   cli -x LREM "$run" 1 <"$job" >/dev/null
 }
