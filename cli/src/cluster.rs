@@ -75,7 +75,12 @@ impl Claimed {
         fs::create_dir_all(&folder).map_err(cannot)?;
         let lock = fs::File::create(folder.join(LOCK_FILE)).map_err(cannot)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { folder, _lock: lock }),
+            Ok(()) => {
+                let claimed = Self { folder, _lock: lock };
+                // One that was killed could not take its own away.
+                claimed.withdraw();
+                Ok(claimed)
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::new(
                 "tempest up runs in this folder already; stop it (Ctrl-C), or start this one in another folder",
             )),
@@ -114,9 +119,15 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+impl Claimed {
+    /// Nothing can be found here any more. That nothing could before is no error.
+    fn withdraw(&self) {
+        fs::remove_file(self.folder.join(UP_FILE)).ok();
+    }
+}
+
 impl Drop for Claimed {
     fn drop(&mut self) {
-        // Absent if the start failed before it was written.
-        fs::remove_file(self.folder.join(UP_FILE)).ok();
+        self.withdraw();
     }
 }

@@ -38,6 +38,7 @@ fn argument(setting: &Setting) -> Arg {
         .long(setting.flag)
         .value_name(setting.value_name())
         .allow_hyphen_values(true)
+        .overrides_with(setting.key)
         .help_heading("Settings")
         .help(format!(
             "{} [{}, key {}, default: {default}]",

@@ -5,7 +5,7 @@ use std::{io::Read, time::Duration};
 use bytes::Bytes;
 use serde_json::{json, value::RawValue};
 use tempest_broker::{Broker, Caps};
-use tempest_protocol::{Content, Encoding, Envelope, Job, JobId, Raw, Reply, limits};
+use tempest_protocol::{Action, Content, Encoding, Envelope, Job, JobId, Keys, Raw, Reply, limits};
 
 use crate::{
     args::PushArgs,
@@ -44,9 +44,14 @@ fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
         Some(text) => text.to_owned(),
         None => "null".to_owned(),
     };
-    serde_json::from_str(&text).map_err(|error| {
+    let value: Box<RawValue> = serde_json::from_str(&text).map_err(|error| {
         Failure::usage([format!("the arguments are not JSON: {error}; a text needs quotes: '\"text\"'")])
-    })
+    })?;
+    // What no worker could read is refused here, where somebody can mend it.
+    let raw = Raw::encode(Encoding::Json, &value).map_err(wrong)?;
+    let trial = Envelope::new(Action::new("trial").map_err(wrong)?).encode(&raw);
+    Job::decode(trial, &Keys::default()).map_err(wrong)?;
+    Ok(value)
 }
 
 fn frame(
@@ -67,8 +72,6 @@ fn frame(
     envelope.queued_at_ms = Some(now_ms);
     envelope.deadline_ms = limit(args).map_or(0, |limit| now_ms + millis(limit));
     let frame = envelope.encode(&Raw::encode(Encoding::Json, &value).map_err(wrong)?);
-    // What no worker could read is refused here, where somebody can mend it.
-    Job::decode(frame.clone(), broker.keys()).map_err(wrong)?;
     Ok((frame, id))
 }
 

@@ -1,0 +1,13 @@
+//! The binary `tempest` as people meet it: each command against a private redis-server.
+
+#[path = "../../../broker/tests/support/server.rs"]
+mod server;
+
+mod config;
+mod find;
+mod inspect;
+mod mistakes;
+mod publish;
+mod push;
+mod shop;
+mod up;
