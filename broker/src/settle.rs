@@ -157,7 +157,8 @@ impl Broker {
         Ok(Acked::of(removed))
     }
 
-    /// Out of the run list and into a sorted set, both or none. Was it taken away before, the set does not keep it.
+    /// Out of the run list and into a sorted set, both or none. Was it taken away before, the set does not keep it;
+    /// but what stands there already stays: the same exchange may have been made before, and its answer lost.
     async fn exchange(
         &self,
         run: &RunList,
@@ -167,10 +168,10 @@ impl Broker {
         score_ms: u64,
     ) -> Result<Acked, Error> {
         let mut commands = pipe();
-        commands.cmd("ZADD").arg(set).arg(score_ms).arg(member.as_ref()).ignore();
+        commands.cmd("ZADD").arg(set).arg(score_ms).arg(member.as_ref());
         commands.add_command(remove(run, frame));
-        let (removed,): (u64,) = self.link().transact(&commands).await?;
-        if removed == 0 {
+        let (added, removed): (u64, u64) = self.link().transact(&commands).await?;
+        if removed == 0 && added == 1 {
             self.link().ask::<u64>(cmd("ZREM").arg(set).arg(member.as_ref())).await?;
         }
         Ok(Acked::of(removed))

@@ -5,9 +5,9 @@
 //! feed the same [`Subscription`]; nothing here knows about positions.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -20,25 +20,16 @@ use tracing::{info, warn};
 
 use crate::{Broker, Error};
 
-/// Events that may wait for one subscriber.
-const WAITING_EVENTS_MAX: usize = 1_024;
-/// Bytes that may wait for one subscriber.
-const WAITING_BYTES_MAX: usize = 1 << 20;
+mod inbound;
+
+pub use inbound::Live;
+
+use inbound::Inbound;
+
 /// Channels in one `SUBSCRIBE`.
 const CHANNELS_PER_CALL: usize = 1_000;
 /// How long a new subscriber waits for Redis to confirm its topics.
 const CONFIRM: Duration = Duration::from_secs(1);
-
-/// What a subscriber hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Live {
-    /// An event, as EventSource bytes.
-    Event(Bytes),
-    /// One of its topics has ended; the bytes tell the browser.
-    End(Bytes),
-    /// Too much waited for this subscriber: events were lost and none will follow.
-    Overrun,
-}
 
 /// The topics of a process. Cheap to clone.
 #[derive(Clone)]
@@ -327,46 +318,6 @@ async fn within(call: impl Future<Output = redis::RedisResult<()>>) -> Result<()
     }
 }
 
-/// What waits for one subscriber.
-#[derive(Default)]
-struct Inbound {
-    state: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    events: VecDeque<Live>,
-    bytes: usize,
-    overrun: bool,
-    waker: Option<Waker>,
-}
-
-impl Inbound {
-    fn state(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, live: Live) {
-        let mut state = self.state();
-        if state.overrun {
-            return;
-        }
-        if let Live::Event(bytes) | Live::End(bytes) = &live {
-            state.bytes += bytes.len();
-        }
-        if state.events.len() < WAITING_EVENTS_MAX && state.bytes <= WAITING_BYTES_MAX {
-            state.events.push_back(live);
-        } else {
-            state.overrun = true;
-            state.events = VecDeque::from([Live::Overrun]);
-        }
-        if let Some(waker) = state.waker.take() {
-            drop(state);
-            waker.wake();
-        }
-    }
-}
-
 /// One subscriber of one or more topics. Dropping it unsubscribes.
 pub struct Subscription {
     inbound: Arc<Inbound>,
@@ -387,18 +338,7 @@ impl Subscription {
 
     /// The next event, as a poll.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Live> {
-        let mut state = self.inbound.state();
-        if let Some(live) = state.events.pop_front() {
-            if let Live::Event(bytes) | Live::End(bytes) = &live {
-                state.bytes = state.bytes.saturating_sub(bytes.len());
-            }
-            if state.events.is_empty() {
-                state.events = VecDeque::new(); // an idle subscriber holds no memory for a burst of before
-            }
-            return Poll::Ready(live);
-        }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
+        self.inbound.poll_next(context)
     }
 }
 

@@ -137,6 +137,18 @@ async fn a_failed_job_is_put_off_or_kept_exactly_once() {
     assert_eq!(place.server.cli("ZRANGE tempest:{q}:dead 0 -1").list(), [b"why"]);
 }
 
+/// An exchange whose answer was lost is made again: the first one's member must outlive the second's clean-up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_job_that_is_put_off_twice_is_kept() {
+    let place = Place::open().await;
+    let frame = place.hold("job");
+    for (due_ms, acked) in [(1_000, Acked::Done), (2_000, Acked::TakenAway)] {
+        let put = place.broker.retry_later(&place.run(0), &frame, &bytes("again"), due_ms).await;
+        assert_eq!(put.expect("put off"), acked);
+    }
+    assert_eq!(place.server.cli("ZRANGE tempest:{q}:later 0 -1").list(), [b"again"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_half_refuses_the_whole() {
     let place = Place::open().await;
