@@ -17,12 +17,24 @@ pub(crate) struct Router {
     hosts: HashMap<String, PathRouter<Vec<Entry>>>,
     any_host: PathRouter<Vec<Entry>>,
     queues: Vec<Queue>,
+    /// `/files/{*rest}` is also for `/files/`, which the pattern alone does not match: host, path and entry. They come
+    /// last, so that a route for just this path wins.
+    folders: Vec<(Option<String>, String, Entry)>,
 }
 
 #[derive(Clone)]
 struct Entry {
     methods: Arc<[Method]>,
     target: Target,
+}
+
+impl Entry {
+    /// Whether this entry takes every request that a later one for the same path would take.
+    fn hides(&self, later: &Self) -> bool {
+        let takes_all = self.methods.is_empty();
+        takes_all
+            || (!later.methods.is_empty() && later.methods.iter().all(|method| self.methods.contains(method)))
+    }
 }
 
 #[derive(Clone)]
@@ -50,15 +62,23 @@ impl PathParams {
 }
 
 impl Router {
-    /// Builds the table; the first of two equal routes wins.
+    /// Builds the table. Of several routes for one path the first that takes the method wins.
     ///
     /// Errors: every mistake in it.
     pub(crate) fn new(cluster: &Cluster, routes: &[Route]) -> Result<Self, Error> {
-        let mut router = Self { hosts: HashMap::new(), any_host: PathRouter::new(), queues: Vec::new() };
+        let mut router = Self {
+            hosts: HashMap::new(),
+            any_host: PathRouter::new(),
+            queues: Vec::new(),
+            folders: Vec::new(),
+        };
         let mut wrong = Vec::new();
         for route in routes {
             let added = route.check().and_then(|()| router.add(cluster, route).map_err(|error| vec![error]));
             wrong.extend(added.err().into_iter().flatten());
+        }
+        for (host, folder, entry) in std::mem::take(&mut router.folders) {
+            wrong.extend(insert(router.paths(host.as_deref()), &folder, &entry).err());
         }
         if wrong.is_empty() { Ok(router) } else { Err(Error::Routes(wrong)) }
     }
@@ -79,15 +99,24 @@ impl Router {
         }
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
         let entry = Entry { methods, target };
-        let paths = match &route.host {
-            Some(host) => self.hosts.entry(host.to_ascii_lowercase()).or_default(),
+        let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
+        if let Some((folder, _)) = route.path.rsplit_once("{*")
+            && route.topic.is_none()
+        {
+            self.folders.push((host.clone(), folder.to_owned(), entry.clone()));
+        }
+        match insert(self.paths(host.as_deref()), &route.path, &entry)? {
+            Reach::Some => Ok(()),
+            Reach::None => {
+                Err(format!("route path {:?} stands twice; the second one is never reached", route.path))
+            }
+        }
+    }
+
+    fn paths(&mut self, host: Option<&str>) -> &mut PathRouter<Vec<Entry>> {
+        match host {
+            Some(host) => self.hosts.entry(host.to_owned()).or_default(),
             None => &mut self.any_host,
-        };
-        insert(paths, &route.path, &entry)?;
-        // `/files/{*rest}` is also for `/files/`, which the pattern alone does not match.
-        match route.path.rsplit_once("{*") {
-            Some((folder, _)) if route.topic.is_none() => insert(paths, folder, &entry),
-            _ => Ok(()),
         }
     }
 
@@ -132,17 +161,26 @@ impl Router {
     }
 }
 
-fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Result<(), String> {
-    if let Err(error) = paths.insert(path, vec![entry.clone()]) {
+/// Whether any request comes as far as an entry.
+enum Reach {
+    Some,
+    None,
+}
+
+fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Result<Reach, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("route path {path:?}: {error}");
+    match paths.insert(path, vec![entry.clone()]) {
+        Ok(()) => return Ok(Reach::Some),
         // The same pattern again, for other methods.
-        match error {
-            matchit::InsertError::Conflict { with } if with == path => {}
-            error => return Err(format!("route path {path:?}: {error}")),
-        }
-        let known = paths.at_mut(path).map_err(|error| format!("route path {path:?}: {error}"))?;
-        known.value.push(entry.clone());
+        Err(matchit::InsertError::Conflict { with }) if with == path => {}
+        Err(error) => return Err(wrong(&error)),
     }
-    Ok(())
+    let known = paths.at_mut(path).map_err(|error| wrong(&error))?.value;
+    if known.iter().any(|earlier| earlier.hides(entry)) {
+        return Ok(Reach::None);
+    }
+    known.push(entry.clone());
+    Ok(Reach::Some)
 }
 
 fn not_allowed(entries: &[Entry]) -> Refusal {

@@ -44,6 +44,22 @@ fn a_host_name_is_listened_on_with_all_its_addresses() {
 }
 
 #[test]
+fn a_route_that_could_never_be_reached_is_refused() {
+    let scene = Scene::without_worker(Server::start());
+    let by = |methods: &[&str]| Route {
+        path: "/".into(),
+        queue: Some("default".into()),
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        ..Route::default()
+    };
+    for (first, second) in [(by(&[]), by(&[])), (by(&[]), by(&["GET"])), (by(&["GET", "PUT"]), by(&["PUT"]))]
+    {
+        let line = refusal(&scene, routes(vec![first, second])).to_string();
+        assert!(line.contains("\"/\" stands twice") && line.lines().count() == 1, "{line}");
+    }
+}
+
+#[test]
 fn every_mistake_of_the_table_is_told_at_once() {
     let scene = Scene::without_worker(Server::start());
     let good = Route { path: "/{*rest}".into(), queue: Some("default".into()), ..Route::default() };

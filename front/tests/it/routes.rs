@@ -37,6 +37,8 @@ fn the_host_decides_first_then_the_path() {
         to_queue("/{*rest}", "a"),
         Route { host: Some("Api.example.com".into()), ..to_queue("/v1/{*rest}", "b") },
         to_queue("/special", "c"),
+        to_queue("/apart/{*rest}", "b"),
+        to_queue("/apart/", "c"),
     ];
     let front = scene.front_with(routes(table));
     let cases = [
@@ -47,6 +49,8 @@ fn the_host_decides_first_then_the_path() {
         ("api.example.com", "/elsewhere", "a"),
         ("example.com", "/special", "c"),
         ("example.com", "/special/not", "a"),
+        ("example.com", "/apart/x", "b"),
+        ("example.com", "/apart/", "c"),
     ];
     for (host, path, queue) in cases {
         assert_eq!(lane_of(&scene, &front, host, path), format!("tempest:{{{queue}}}"), "{host}{path}");
