@@ -157,7 +157,7 @@ pub(crate) struct FrontArgs {
 /// Which file.
 #[derive(Args, Debug)]
 pub(crate) struct FileArgs {
-    /// The configuration file; absent: ./tempest.toml if it is there [TEMPEST_CONFIG]
+    /// The configuration file; absent: ./tempest.toml if it is there \[TEMPEST_CONFIG\]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod flags;
 mod log;
+mod open_files;
 mod output;
 mod private_redis;
 mod setting;

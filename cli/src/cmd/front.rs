@@ -23,6 +23,7 @@ pub(crate) async fn run(args: &FrontArgs) -> Result<(), Failure> {
     };
     let config = Config::load(&sources)?;
     log::start(&config, false);
+    crate::open_files::raise();
     let signals = Signals::listen()?;
     signals.guard(Box::pin(serve(&config, &signals))).await
 }

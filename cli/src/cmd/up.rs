@@ -33,6 +33,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<(), Failure> {
         Sources { flags: args.flags.given(), file: args.file.config.as_deref(), ..Sources::default() };
     let config = Config::load(&sources)?;
     log::start(&config, false);
+    crate::open_files::raise();
     let signals = Signals::listen()?;
     signals.guard(Box::pin(up(&config, &signals))).await
 }
