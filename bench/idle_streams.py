@@ -92,8 +92,10 @@ def measure(name, process, port, redis_port, options):
             text += part
         heard += b"data: ping" in text
     print(
-        f"{name}: {options.streams} streams opened in {opened:.1f} s; {(idle - before) / options.streams:.0f} B resident a stream"
-        f" ({before / 1e6:.1f} -> {idle / 1e6:.1f} MB, whole process); {cpu / options.streams * 1e6:.2f} us CPU a stream and second;"
+        f"{name}: {options.streams} streams opened in {opened:.1f} s;"
+        f" {(idle - before) / options.streams:.0f} B resident a stream"
+        f" ({before / 1e6:.1f} -> {idle / 1e6:.1f} MB, whole process);"
+        f" {cpu / options.streams * 1e6:.2f} us CPU a stream and second;"
         f" {heard} of {options.streams} heard an event",
         flush=True,
     )

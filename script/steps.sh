@@ -87,9 +87,10 @@ step_shell() {
   echo "shellcheck: ${#files[@]} files passed"
 }
 
-# One configuration for all Python of the checkout.
+# One configuration for all Python of the checkout, but for the hello worker that shows how short one can be.
 step_python-format() {
-  local config=(--config clients/python/pyproject.toml --no-cache) folders=(clients/python script/tests examples/hello)
+  local config=(--config clients/python/pyproject.toml --no-cache --extend-exclude examples/hello/python)
+  local folders=(clients/python script/tests examples/hello acceptance acceptance/hello acceptance/crash bench)
   "$python" -m ruff format --check "${config[@]}" "${folders[@]}"
   "$python" -m ruff check "${config[@]}" "${folders[@]}"
 }

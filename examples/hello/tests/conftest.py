@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -31,7 +32,10 @@ def missing(language: str) -> str | None:
     program = str(WORKERS[language][0])
     if shutil.which(program) is None:
         return f"{program} is missing"
-    if language == "ruby" and subprocess.run(["ruby", "-e", "require 'redis'"], capture_output=True, check=False).returncode:
+    if (
+        language == "ruby"
+        and subprocess.run(["ruby", "-e", "require 'redis'"], capture_output=True, check=False).returncode
+    ):
         return "the redis gem is missing"
     if language == "node" and not (HELLO / "node" / "node_modules" / "ioredis").is_dir():
         return "ioredis is missing: run npm ci in examples/hello/node"
@@ -105,9 +109,7 @@ def start(language: str, server: redis.Redis, tmp_path: Path) -> Iterator[Callab
 
     yield start_one
     for process in started:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
-        except ProcessLookupError:
-            pass
         process.wait()
     print(log.read_text() if log.exists() else "")

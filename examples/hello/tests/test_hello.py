@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import base64
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+
 from conftest import until
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -120,7 +120,9 @@ def test_an_unknown_action_is_answered_or_dead(server: redis.Redis, start: Start
         b'{"id":"x","reply_to":"other:mailbox:{a}","action":"url"}',
     ],
 )
-def test_what_it_cannot_read_goes_to_dead_byte_for_byte(server: redis.Redis, start: Start, language: str, frame: bytes) -> None:
+def test_what_it_cannot_read_goes_to_dead_byte_for_byte(
+    server: redis.Redis, start: Start, language: str, frame: bytes
+) -> None:
     if language == "python-sdk" and frame[0] == 0x82:
         pytest.skip("the SDK reads MessagePack")
     start()
