@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use tempest_protocol::{JobId, Queue, RECONNECT, WorkerId, limits};
+use tempest_protocol::{JobId, Queue, RECONNECT, WorkerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, link::within};
 
 /// How often the connection is asked whether it still hears.
 const PING: Duration = Duration::from_secs(10);
@@ -134,12 +134,5 @@ impl Listener {
             }
             None => debug!(line = %String::from_utf8_lossy(line), "not a control line; ignored"),
         }
-    }
-}
-
-async fn within<T>(call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Error> {
-    match tokio::time::timeout(limits::COMMAND_ANSWER, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Away("no answer in time".into())),
     }
 }

@@ -161,6 +161,14 @@ fn one_line(error: &Error) -> String {
     error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
+/// A call on a connection that has no limit of its own, such as one for subscriptions.
+pub(crate) async fn within<T>(call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(limits::COMMAND_ANSWER, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::Away("no answer in time".into())),
+    }
+}
+
 async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))

@@ -18,7 +18,7 @@ use tempest_protocol::{Event, Mailbox, RECONNECT, Topic, limits};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, link::within};
 
 mod inbound;
 
@@ -309,13 +309,6 @@ async fn subscribe(shared: &Shared, sink: &mut PubSubSink, names: &[String]) -> 
         shared.confirm(names, true);
     }
     Ok(())
-}
-
-async fn within(call: impl Future<Output = redis::RedisResult<()>>) -> Result<(), Error> {
-    match tokio::time::timeout(limits::COMMAND_ANSWER, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Away("no answer in time".into())),
-    }
 }
 
 /// One subscriber of one or more topics. Dropping it unsubscribes.
