@@ -9,7 +9,7 @@ use tempest_protocol::{Code, Queue};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::{Cluster, Error, Refusal, Route, Sub, Work};
+use crate::{Cluster, Error, Refusal, Route, Sub, Work, translate};
 
 /// The routing table.
 pub(crate) struct Router {
@@ -147,12 +147,7 @@ impl Router {
         if self.hosts.is_empty() {
             return None;
         }
-        let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-        let header = || {
-            let value = request.headers().get(http::header::HOST)?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        let host = host.or_else(header)?.to_ascii_lowercase();
+        let host = translate::host(request.uri(), request.headers())?.to_ascii_lowercase();
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => &host,

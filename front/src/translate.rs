@@ -37,15 +37,14 @@ pub(crate) fn request_to_args(parts: &request::Parts, body: Bytes) -> HttpReques
         body,
         remote: remote.map(|remote| remote.0.ip().to_canonical().to_string()).unwrap_or_default(),
         scheme: uri.scheme_str().unwrap_or("http").to_owned(),
-        host: host(parts).unwrap_or_default(),
+        host: host(&parts.uri, &parts.headers).unwrap_or_default(),
     }
 }
 
 /// The host a request is for, with its port if it has one.
-pub(crate) fn host(parts: &request::Parts) -> Option<String> {
-    let of_header =
-        || parts.headers.get(header::HOST).map(|value| Headers::latin1(value.as_bytes()).into_owned());
-    parts.uri.authority().map(|authority| authority.as_str().to_owned()).or_else(of_header)
+pub(crate) fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let of_header = || headers.get(header::HOST).map(|value| Headers::latin1(value.as_bytes()).into_owned());
+    uri.authority().map(|authority| authority.as_str().to_owned()).or_else(of_header)
 }
 
 /// The target as sent; bytes from 0x80 percent-encoded.

@@ -103,6 +103,7 @@ impl Inner {
 
     fn call(&self, parts: &request::Parts, body: Bytes) -> Call {
         let (plan, shared) = (&self.plan, self.shared());
+        let twice = may_run_twice(parts, plan);
         let id = JobId::new(uuid::Uuid::now_v7().simple().to_string()).expect("a UUID is a valid id");
         let args = translate::request_to_args(parts, body).encode(plan.encoding);
         let now_ms = shared.broker.now_ms();
@@ -111,7 +112,7 @@ impl Inner {
         let frame = Envelope {
             id: Some(id.clone()),
             reply_to: Some(shared.inbox.key().to_owned()),
-            attempts: may_run_twice(parts, plan).then_some(limits::ATTEMPTS_SAFE),
+            attempts: twice.then_some(limits::ATTEMPTS_SAFE),
             deadline_ms: now_ms.saturating_add(timeout_ms).min(limits::INTEGER_MAX),
             lane: plan.lane,
             queued_at_ms: Some(now_ms),
@@ -121,7 +122,7 @@ impl Inner {
         .encode(&args);
         Call {
             waiter: shared.inbox.expect(&id),
-            twice: may_run_twice(parts, plan),
+            twice,
             leave: Leave {
                 shared: shared.clone(),
                 state: self.state.clone(),
