@@ -171,6 +171,12 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def stop(self) -> None:
+        """Stops it, and waits until every thread has come to a halt: on a busy machine some run on for a while."""
+        self.signal(signal.SIGSTOP)
+        stats = list(Path(f"/proc/{self.pid}/task").glob("*/stat"))
+        until(lambda: all(stat.read_text().rpartition(") ")[2].startswith("T") for stat in stats))
+
     def ends(self, within_s: float = 10.0) -> int:
         return self.process.wait(within_s)
 

@@ -168,7 +168,7 @@ def test_a_worker_stopped_beyond_its_lease_does_not_start_what_others_took(
     workers = [start(server.url, TEMPEST_QUEUE=queue) for queue in queues]
     time.sleep(0.3)
     for worker in workers:
-        worker.signal(signal.SIGSTOP)
+        worker.stop()
     for queue in queues:
         server.redis.rpush(f"tempest:{{{queue}}}", json.dumps({"id": queue, "action": "mark", "args": queue}))
     until(lambda: all(run_lists(server, queue) for queue in queues))

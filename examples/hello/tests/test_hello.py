@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,9 +152,30 @@ def test_what_lies_in_its_run_list_is_its_next_job(server: redis.Redis, start: S
     until(lambda: not held(server))
 
 
+def is_waiting(server: redis.Redis) -> bool:
+    """Whether a worker is blocked in its claim."""
+    return any(client["cmd"] == "blmove" and "b" in client["flags"] for client in server.client_list())
+
+
+def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether every thread has come to a halt: after SIGSTOP some may still run for a while on a busy machine."""
+    stats = Path(f"/proc/{worker.pid}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(") ")[2].startswith("T") for stat in stats)
+
+
 def stop_when_waiting(server: redis.Redis, worker: subprocess.Popen[bytes]) -> None:
-    until(lambda: any(client["cmd"] == "blmove" for client in server.client_list()))
-    os.kill(worker.pid, signal.SIGSTOP)
+    """Stops it while it waits for a job: the next one will be in its run list, unread."""
+
+    def stopped_in_time() -> bool:
+        until(lambda: is_waiting(server))
+        os.kill(worker.pid, signal.SIGSTOP)
+        until(lambda: is_stopped(worker))
+        if not is_waiting(server):
+            os.kill(worker.pid, signal.SIGCONT)
+            return False
+        return True
+
+    until(stopped_in_time)
 
 
 def test_killed_with_a_claim_it_leaves_the_job_and_its_name(server: redis.Redis, start: Start) -> None:
