@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tempest_broker::{Broker, Inbox, KeeperOptions, Topics};
 use tempest_protocol::{Queue, limits};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,7 +29,8 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) inbox: Inbox,
     pub(crate) topics: Topics,
-    pub(crate) config: FrontConfig,
+    /// What may change while the front runs is read anew each time.
+    pub(crate) config: ArcSwap<FrontConfig>,
     /// Event streams that are open hold a permit.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
     /// Ends event streams when the front stops.
@@ -78,7 +80,7 @@ impl Cluster {
             streams: Arc::new(tokio::sync::Semaphore::new(
                 config.streams_max.min(tokio::sync::Semaphore::MAX_PERMITS),
             )),
-            config,
+            config: ArcSwap::from_pointee(config),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             queues: Mutex::default(),
@@ -97,7 +99,7 @@ impl Cluster {
 
     /// The same with everything a route can say; its `path`, `host` and `methods` are not looked at.
     pub fn work_route(&self, route: &Route) -> Result<Work, Error> {
-        let plan = route.work(&self.shared.config).map_err(Error::Routes)?;
+        let plan = route.work(&self.shared.config.load()).map_err(Error::Routes)?;
         let state = self.shared.queue(&plan.queue);
         Ok(Work::new(self.clone(), plan, state))
     }
@@ -126,7 +128,7 @@ impl Cluster {
 
     /// Event streams that are open.
     pub fn streams(&self) -> usize {
-        self.shared.config.streams_max.saturating_sub(self.shared.streams.available_permits())
+        self.shared.config.load().streams_max.saturating_sub(self.shared.streams.available_permits())
     }
 
     /// Jobs that are waited for.

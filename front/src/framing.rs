@@ -1,6 +1,7 @@
 //! Requests that hyper lets through and that two readers could understand in two ways (RFC 9112 sections 3.2 and 6.1).
 
 use http::{HeaderMap, Request, Version, header};
+use tempest_protocol::Code;
 
 use crate::Refusal;
 
@@ -9,9 +10,9 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     let needed = usize::from(request.version() >= Version::HTTP_11);
     if hosts < needed || hosts > 1 {
-        return Err(Refusal::new(tempest_protocol::Code::BadHttp));
+        return Err(Refusal::new(Code::BadHttp));
     }
-    if coded_otherwise(request.headers()) { Err(Refusal::unknown_coding()) } else { Ok(()) }
+    if coded_otherwise(request.headers()) { Err(Refusal::new(Code::NotImplemented)) } else { Ok(()) }
 }
 
 fn coded_otherwise(headers: &HeaderMap) -> bool {

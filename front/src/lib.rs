@@ -3,8 +3,10 @@
 //! It is not responsible for running workers or Redis. [`Front`] is the whole server with a routing table;
 //! [`Cluster`] gives its parts as tower services, to be put into an axum application of one's own.
 
+mod caller;
 mod cluster;
 mod config;
+mod exchange;
 mod framing;
 mod load;
 mod refusal;
@@ -12,7 +14,6 @@ mod router;
 mod server;
 mod stream;
 mod sub;
-mod takeover;
 mod translate;
 mod work;
 

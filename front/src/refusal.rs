@@ -1,8 +1,8 @@
 //! What a client is told when there is no reply: a code of the one table and its fixed sentence. Text from workers,
 //! Redis or the system has no way in here; it goes to the log.
 
-use axum::{body::Body, response::IntoResponse};
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tempest_protocol::Code;
 
 /// A refusal: everything a client learns of a failure.
@@ -11,8 +11,6 @@ pub struct Refusal {
     code: Code,
     cause: Option<Cause>,
     allow: Option<String>,
-    /// Instead of the status of the code.
-    status: Option<StatusCode>,
 }
 
 /// How a worker died, in words that are ours.
@@ -36,7 +34,7 @@ impl Cause {
 impl Refusal {
     /// A refusal with nothing but a code.
     pub fn new(code: Code) -> Self {
-        Self { code, cause: None, allow: None, status: None }
+        Self { code, cause: None, allow: None }
     }
 
     /// A worker was lost; `message` tells how, if it is in words that are ours.
@@ -49,19 +47,13 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed) }
     }
 
-    /// The body is in a transfer coding this front does not know (RFC 9112 section 6.1).
-    pub(crate) fn unknown_coding() -> Self {
-        Self { status: Some(StatusCode::NOT_IMPLEMENTED), ..Self::new(Code::BadHttp) }
-    }
-
     /// The code.
     pub fn code(&self) -> Code {
         self.code
     }
 
     fn status(&self) -> StatusCode {
-        let of_code = || StatusCode::from_u16(self.code.http_status()).ok();
-        self.status.or_else(of_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn text(&self) -> String {
@@ -74,8 +66,9 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response<Body> {
+impl Refusal {
+    /// The response to a request with these header fields. It carries the refusal in its extensions.
+    pub(crate) fn respond(self, _headers: &HeaderMap) -> Response<Body> {
         let status = self.status();
         let mut response = Response::new(Body::from(self.text()));
         *response.status_mut() = status;
@@ -85,9 +78,10 @@ impl IntoResponse for Refusal {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(fastrand::u32(1..=3)));
         }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+        if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

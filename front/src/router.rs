@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{body::Body, response::IntoResponse};
+use axum::body::Body;
 use http::{Method, Request, Response};
 use matchit::Router as PathRouter;
 use tempest_protocol::{Code, Queue};
@@ -121,11 +121,9 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(crate) async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        match self.find(&request) {
-            Ok((target, params)) => target.handle(params, request).await,
-            Err(refusal) => refusal.into_response(),
-        }
+    pub(crate) async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (target, params) = self.find(&request)?;
+        target.handle(params, request).await
     }
 
     fn find(&self, request: &Request<Body>) -> Result<(Target, PathParams), Refusal> {
@@ -192,31 +190,29 @@ fn not_allowed(entries: &[Entry]) -> Refusal {
 }
 
 impl Target {
-    async fn handle(self, params: PathParams, mut request: Request<Body>) -> Response<Body> {
+    async fn handle(self, params: PathParams, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
         match self {
-            Self::Work(work) => work.handle(request).await,
+            Self::Work(work) => work.answer(request).await,
             Self::Sub(sub) => {
                 request.extensions_mut().insert(params);
-                sub.handle(request).await
+                sub.answer(request).await
             }
             Self::Files(files) => serve_file(files, params.last(), request).await,
         }
     }
 }
 
-async fn serve_file(files: ServeDir, path: &str, mut request: Request<Body>) -> Response<Body> {
-    match format!("/{path}").parse() {
-        Ok(uri) => *request.uri_mut() = uri,
-        Err(_) => return Refusal::new(Code::NotFound).into_response(),
-    }
-    match files.oneshot(request).await {
-        Ok(response) if response.status() == http::StatusCode::NOT_FOUND => {
-            Refusal::new(Code::NotFound).into_response()
-        }
-        Ok(response) if response.status() == http::StatusCode::METHOD_NOT_ALLOWED => {
-            Refusal::method_not_allowed("GET, HEAD".into()).into_response()
-        }
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
+async fn serve_file(
+    files: ServeDir,
+    path: &str,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Refusal> {
+    let not_found = || Refusal::new(Code::NotFound);
+    *request.uri_mut() = format!("/{path}").parse().map_err(|_| not_found())?;
+    let Ok(response) = files.oneshot(request).await;
+    match response.status() {
+        http::StatusCode::NOT_FOUND => Err(not_found()),
+        http::StatusCode::METHOD_NOT_ALLOWED => Err(Refusal::method_not_allowed("GET, HEAD".into())),
+        _ => Ok(response.map(Body::new)),
     }
 }

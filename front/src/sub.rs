@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, response::IntoResponse};
+use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, header};
 use tempest_protocol::{Code, Topic};
 
-use crate::{Cluster, Refusal, router::PathParams, stream::EventStream, takeover::Takeover};
+use crate::{Cluster, Refusal, router::PathParams, server::Takeover, stream::EventStream};
 
 /// Topics of one stream.
 const TOPICS_MAX: usize = 32;
@@ -33,10 +33,12 @@ impl Sub {
     /// Answers one request. On a plaintext HTTP/1.1 connection of this front's own the stream takes the socket over
     /// and the future never resolves.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        self.open(request).await.unwrap_or_else(IntoResponse::into_response)
+        let headers = request.headers().clone();
+        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(&headers))
     }
 
-    async fn open(&self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    /// The same, with a refusal that is not yet a response.
+    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Err(Refusal::method_not_allowed("GET, HEAD".into()));
         }
@@ -51,7 +53,7 @@ impl Sub {
             tracing::debug!(%error, "topics cannot be subscribed to");
             Refusal::new(Code::RedisAway)
         })?;
-        let heartbeat = Duration::from_millis(shared.config.heartbeat_ms.max(1));
+        let heartbeat = Duration::from_millis(shared.config.load().heartbeat_ms.max(1));
         let stream = EventStream::new(subscription, heartbeat, &shared.stopping, permit);
         match request.extensions_mut().remove::<Takeover>() {
             Some(takeover) => takeover.take(head, stream).await,

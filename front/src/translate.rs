@@ -1,17 +1,12 @@
 //! HTTP → job arguments and reply → HTTP, with the header hygiene of both directions (SPEC "HTTP jobs").
 
-use std::net::SocketAddr;
-
-use axum::{
-    body::Body,
-    extract::{ConnectInfo, OriginalUri},
-};
+use axum::{body::Body, extract::OriginalUri};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use tempest_protocol::{Code, Content, Encoding, Headers, HttpRequest, Raw, Reply};
 use tracing::warn;
 
-use crate::Refusal;
+use crate::{Refusal, caller::Caller};
 
 /// Fields that belong to one connection (RFC 9110 section 7.6.1), besides those named in `Connection`.
 const HOP_BY_HOP: [&str; 9] = [
@@ -29,15 +24,15 @@ const HOP_BY_HOP: [&str; 9] = [
 /// Makes the arguments of a job.
 pub(crate) fn request_to_args(parts: &request::Parts, body: Bytes) -> HttpRequest {
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let caller = Caller::of_parts(parts);
     HttpRequest {
         method: parts.method.as_str().to_owned(),
         url: raw_target(uri),
         headers: request_headers(&parts.headers, body.len()),
         body,
-        remote: remote.map(|remote| remote.0.ip().to_canonical().to_string()).unwrap_or_default(),
-        scheme: uri.scheme_str().unwrap_or("http").to_owned(),
-        host: host(&parts.uri, &parts.headers).unwrap_or_default(),
+        remote: caller.address.map(|address| address.to_string()).unwrap_or_default(),
+        scheme: caller.scheme,
+        host: caller.host,
     }
 }
 

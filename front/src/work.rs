@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, response::IntoResponse};
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, request};
@@ -50,7 +50,13 @@ impl Work {
 
     /// Hands one request to a worker. Dropping the future cancels the job.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        self.inner.handle(request).await.unwrap_or_else(IntoResponse::into_response)
+        let headers = request.headers().clone();
+        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(&headers))
+    }
+
+    /// The same, with a refusal that is not yet a response.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        self.inner.answer(request).await
     }
 }
 
@@ -74,7 +80,7 @@ impl Inner {
         &self.cluster.shared
     }
 
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         self.admit()?;
         let until = Instant::now() + self.plan.timeout;
         let (parts, body) = request.into_parts();

@@ -51,6 +51,13 @@ codes! {
     NoWorker "no_worker" 503 "No worker takes this request; try again later.";
     NotFound "not_found" 404 "There is nothing at this address.";
     MethodNotAllowed "method_not_allowed" 405 "This address does not take this method.";
+    SlowRequest "slow_request" 408 "The request did not arrive in time.";
+    LengthRequired "length_required" 411 "The request must say how long its body is.";
+    TargetTooLong "target_too_long" 414 "The address is too long.";
+    RateLimited "rate_limited" 429 "Too many requests; try again later.";
+    HeadersTooLarge "headers_too_large" 431 "The header of the request is too large.";
+    NotImplemented "not_implemented" 501 "The request uses something that is not supported here.";
+    LimitReached "limit_reached" 503 "Too many connections are open; try again later.";
     RedisAway "redis_away" 503 "The service is not ready; try again later.";
     Internal "internal" 500 "Something went wrong.";
 }

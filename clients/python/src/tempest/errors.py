@@ -23,6 +23,13 @@ CODES: dict[str, int] = {
     "no_worker": 503,
     "not_found": 404,
     "method_not_allowed": 405,
+    "slow_request": 408,
+    "length_required": 411,
+    "target_too_long": 414,
+    "rate_limited": 429,
+    "headers_too_large": 431,
+    "not_implemented": 501,
+    "limit_reached": 503,
     "redis_away": 503,
     "internal": 500,
 }

@@ -1,0 +1,57 @@
+//! One request and its response: what is done to every one of them, whatever its route.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use tracing::debug;
+
+use crate::{
+    Refusal,
+    caller::Caller,
+    framing,
+    server::{Peer, Serving},
+};
+
+/// Answers one request of this front's own server.
+pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Response<Body> {
+    let exchange = Exchange::begin(&request, peer);
+    request.extensions_mut().insert(exchange.caller.clone());
+    let router = serving.router.load_full();
+    let answer = match framing::check(&request) {
+        Ok(()) => router.handle(request).await,
+        // What follows on this connection cannot be trusted either.
+        Err(refusal) => return closing(exchange.end(Err(refusal))),
+    };
+    exchange.end(answer)
+}
+
+/// A request that is being answered.
+struct Exchange {
+    caller: Caller,
+    method: Method,
+    target: Uri,
+    /// The request's header fields, for the form of a refusal.
+    headers: HeaderMap,
+}
+
+impl Exchange {
+    fn begin(request: &Request<Body>, peer: Peer) -> Self {
+        Self {
+            caller: Caller::of(request, peer),
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            headers: request.headers().clone(),
+        }
+    }
+
+    fn end(self, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
+        let response = answer.unwrap_or_else(|refusal| refusal.respond(&self.headers));
+        let status = response.status().as_u16();
+        debug!(client = ?self.caller.address, method = %self.method, target = %self.target, status, "answered");
+        response
+    }
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

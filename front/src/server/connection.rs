@@ -1,0 +1,43 @@
+//! One connection, from its first byte to its last.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{Serving, http1};
+
+/// Who is at the other end of a connection, and how it is carried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Where it comes from.
+    pub(crate) address: SocketAddr,
+    /// Whether it is encrypted.
+    pub(crate) is_tls: bool,
+}
+
+pub(super) struct Connection {
+    pub(super) serving: Arc<Serving>,
+    /// No new requests.
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Connection {
+    /// Serves requests until the client leaves, or until the front stops and what was begun is answered.
+    pub(super) async fn serve(self, socket: TcpStream, address: SocketAddr) {
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "nodelay");
+        }
+        let peer = Peer { address, is_tls: false };
+        let tasks = self.serving.cluster.shared.tasks.clone();
+        if let Some((taken, socket)) = Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await
+        {
+            // A task of its own: the one that served HTTP ends, and its memory with it.
+            tasks.spawn(async move {
+                taken.write(socket).await;
+                debug!(%address, "an event stream has ended");
+            });
+        }
+    }
+}

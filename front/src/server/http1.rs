@@ -1,0 +1,79 @@
+//! HTTP/1 on a plaintext connection, until it ends or an event stream takes its socket over.
+
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{
+    Serving,
+    connection::Peer,
+    takeover::{Taken, Takeover},
+};
+use crate::exchange;
+
+/// How long a client may take to send its header.
+const HEADER_READ: Duration = Duration::from_secs(30);
+
+/// Serves requests until the connection ends, or until an event stream takes the socket over.
+pub(super) async fn serve(
+    serving: Arc<Serving>,
+    socket: TcpStream,
+    peer: Peer,
+    shutdown: CancellationToken,
+) -> Option<(Taken, TcpStream)> {
+    let takeover = Takeover::default();
+    let io = TokioIo::new(takeover.watch(socket));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (serving, takeover) = (serving.clone(), takeover.clone());
+        Box::pin(async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(takeover);
+            Ok::<_, Infallible>(exchange::answer(&serving, request, peer).await)
+        })
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ);
+    let mut connection = builder.serve_connection(io, service);
+    let mut stopping = pin!(shutdown.cancelled());
+    let mut told = false;
+    let taken = std::future::poll_fn(|context| {
+        if !told && stopping.as_mut().poll(context).is_ready() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match connection.poll_without_shutdown(context) {
+            Poll::Ready(ended) => Poll::Ready(Err(ended)),
+            Poll::Pending => takeover.taken().map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken))),
+        }
+    })
+    .await;
+    let socket = connection.into_parts().io.into_inner().socket;
+    match taken {
+        Ok(taken) => Some((taken, socket)),
+        Err(ended) => {
+            close(ended, peer, socket).await;
+            None
+        }
+    }
+}
+
+/// Ends a connection hyper is done with.
+async fn close(ended: hyper::Result<()>, peer: Peer, mut socket: TcpStream) {
+    if let Err(error) = ended {
+        debug!(peer = %peer.address, %error, "a connection ended early");
+    }
+    // The peer may be gone already; there is nobody left to tell.
+    tokio::io::AsyncWriteExt::shutdown(&mut socket).await.ok();
+}
