@@ -335,6 +335,7 @@ impl Gathered {
                 Content::Error(_) => return Ok(part),
                 content => whole.extend_from_slice(content_body(content).map_or(&[], |body| body)),
             }
+            first.timing = part.timing;
         }
         *body = whole.into();
         (first.more, first.seq) = (false, None);

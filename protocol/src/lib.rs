@@ -28,4 +28,4 @@ pub use http::{Headers, HttpRequest};
 pub use job::{Envelope, Job, Lane};
 pub use key::Keys;
 pub use name::{Action, JobId, Mailbox, Prefix, Queue, Topic, WorkerId};
-pub use reply::{Content, Failure, Reply};
+pub use reply::{Content, Failure, Reply, Timing};

@@ -21,8 +21,19 @@ pub struct Reply {
     pub more: bool,
     /// Number of this part, from 0; absent in a reply of one part.
     pub seq: Option<u64>,
+    /// When it was claimed and how long it took, as far as its worker tells.
+    pub timing: Timing,
     /// What it says.
     pub content: Content,
+}
+
+/// What a worker tells of its time with a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// When it had the job in hand, in milliseconds of Redis time.
+    pub claimed_at_ms: Option<u64>,
+    /// How long it worked, in microseconds of its own clock.
+    pub work_us: Option<u64>,
 }
 
 /// What a reply says.
@@ -69,7 +80,13 @@ impl Failure {
 impl Reply {
     /// A final reply of one part.
     pub fn last(id: JobId, attempt: u64, content: Content) -> Self {
-        Self { id, attempt: Some(attempt), more: false, seq: None, content }
+        Self { id, attempt: Some(attempt), more: false, seq: None, timing: Timing::default(), content }
+    }
+
+    /// The same, with what its worker tells of its time.
+    #[must_use]
+    pub fn timed(self, timing: Timing) -> Self {
+        Self { timing, ..self }
     }
 
     /// Writes a reply frame. A result of another encoding is translated.
@@ -88,6 +105,8 @@ impl Reply {
             map.truth("more");
         }
         map.integer_if("seq", self.seq);
+        map.integer_if("claimed_at", self.timing.claimed_at_ms);
+        map.integer_if("work_us", self.timing.work_us);
         match &self.content {
             Content::Http { status, headers, body } => {
                 map.integer("status", u64::from(*status));
@@ -137,11 +156,13 @@ impl Reply {
             (None, None, Some(error)) if body.is_none() => Content::Error(failure(error)?),
             _ => return Err(bad("it says more than one of status, result and error")),
         };
+        let integer = |name: &str| given(name).map(|field| field.integer(BAD)).transpose();
         let reply = Self {
             id: id(&fields)?,
             attempt: given("attempt").map(|field| field.positive(BAD)).transpose()?,
             more: given("more").map_or(Ok(false), |field| field.boolean(BAD))?,
-            seq: given("seq").map(|field| field.integer(BAD)).transpose()?,
+            seq: integer("seq")?,
+            timing: Timing { claimed_at_ms: integer("claimed_at")?, work_us: integer("work_us")? },
             content,
         };
         reply.check_place()

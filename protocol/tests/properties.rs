@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::Value;
 use tempest_protocol::{
     Action, Backoff, Content, Encoding, Envelope, Event, Failure, Headers, HttpRequest, Job, JobId, Keys,
-    Lane, Raw, Reply, limits::INTEGER_MAX,
+    Lane, Raw, Reply, Timing, limits::INTEGER_MAX,
 };
 
 fn encoding() -> impl Strategy<Value = Encoding> {
@@ -104,9 +104,11 @@ fn reply() -> impl Strategy<Value = (Reply, Option<Value>)> {
         .prop_map(|(code, message, seq)| (Content::Error(Failure { code, message }), seq, false, None));
     let result = value().prop_map(|value| (Content::Part(Bytes::new()), None, false, Some(value)));
     let id = "[A-Za-z0-9._-]{1,64}";
-    (id, option::of(1..=INTEGER_MAX), prop_oneof![http, part, error, result]).prop_map(
-        |(id, attempt, (content, seq, more, result))| {
-            (Reply { id: JobId::new(id).expect("an id"), attempt, more, seq, content }, result)
+    let timing = (option::of(integer()), option::of(integer()))
+        .prop_map(|(claimed_at_ms, work_us)| Timing { claimed_at_ms, work_us });
+    (id, option::of(1..=INTEGER_MAX), timing, prop_oneof![http, part, error, result]).prop_map(
+        |(id, attempt, timing, (content, seq, more, result))| {
+            (Reply { id: JobId::new(id).expect("an id"), attempt, more, seq, timing, content }, result)
         },
     )
 }

@@ -4,7 +4,8 @@
 
 use std::{pin::pin, time::Duration};
 
-use tempest_protocol::{Code, Content, Envelope, Failure, Job, dead};
+use tempest_broker::Broker;
+use tempest_protocol::{Code, Content, Envelope, Failure, Job, Timing, dead};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -35,18 +36,37 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
             );
         }
     };
+    let since = Since::now(&shared.broker);
     let (ending, settling) = match refuse(shared, &job) {
         Some(refused) => refused,
         None => match shared.handler(&job.envelope.action) {
-            Some(handler) => start(shared, &held, &job, handler).await,
+            Some(handler) => start(shared, &held, &job, &since, handler).await,
             None => {
                 let action = &job.envelope.action;
                 let failed = Failed::coded(Code::NoHandler, format!("no handler for action {action}"));
-                (Ending::Failed, fail(shared, &job, failed))
+                (Ending::Failed, fail(shared, &job, &since, failed))
             }
         },
     };
     (ending, settling::settle(shared, held, settling).await)
+}
+
+/// When a job came into hand: what its reply tells of its time.
+pub(crate) struct Since {
+    claimed_at_ms: u64,
+    begun: Instant,
+}
+
+impl Since {
+    fn now(broker: &Broker) -> Self {
+        Self { claimed_at_ms: broker.now_ms(), begun: Instant::now() }
+    }
+
+    /// The time up to now.
+    pub(crate) fn timing(&self) -> Timing {
+        let work_us = u64::try_from(self.begun.elapsed().as_micros()).ok();
+        Timing { claimed_at_ms: Some(self.claimed_at_ms), work_us }
+    }
 }
 
 /// Why a claimed job is not started at all: nobody waits for it, or it was run before.
@@ -88,7 +108,13 @@ enum Ended {
     CutShort,
 }
 
-async fn start(shared: &Shared, held: &Held, job: &Job, handler: &Handler) -> (Ending, Settling) {
+async fn start(
+    shared: &Shared,
+    held: &Held,
+    job: &Job,
+    since: &Since,
+    handler: &Handler,
+) -> (Ending, Settling) {
     let envelope = &job.envelope;
     let cancelled = CancellationToken::new();
     let entered = shared.enter(envelope.id.as_ref(), &cancelled);
@@ -100,19 +126,19 @@ async fn start(shared: &Shared, held: &Held, job: &Job, handler: &Handler) -> (E
         shared.memory().finish(id, envelope.attempt);
     }
     match ended {
-        Ended::Itself(Ok(content)) => (Ending::Done, answer(job, content)),
+        Ended::Itself(Ok(content)) => (Ending::Done, answer(job, since, content)),
         Ended::Itself(Err(failed)) => {
             warn!(action = %envelope.action, id = ?envelope.id, attempt = envelope.attempt, %failed, "a job failed");
-            (Ending::Failed, fail(shared, job, failed))
+            (Ending::Failed, fail(shared, job, since, failed))
         }
         Ended::Cancelled => (Ending::Cancelled, Settling::Ack),
         Ended::Late => expired(shared, job),
         Ended::TooLong => {
             let limit = format!("the handler ran for {:?}", shared.run_max);
             warn!(action = %envelope.action, id = ?envelope.id, "{limit}");
-            (Ending::Failed, fail(shared, job, Failed::coded(Code::Timeout, limit)))
+            (Ending::Failed, fail(shared, job, since, Failed::coded(Code::Timeout, limit)))
         }
-        Ended::CutShort => (Ending::CutShort, cut_short(shared, job)),
+        Ended::CutShort => (Ending::CutShort, cut_short(shared, job, since)),
     }
 }
 
@@ -145,18 +171,18 @@ async fn attend(
 }
 
 /// What a finished job leaves behind: a reply, if somebody waits for one.
-fn answer(job: &Job, content: Content) -> Settling {
+fn answer(job: &Job, since: &Since, content: Content) -> Settling {
     match (&job.envelope.reply_to, &job.envelope.id) {
-        (Some(_), Some(_)) => settling::reply(job, content),
+        (Some(_), Some(_)) => settling::reply(job, content, since),
         _ => Settling::Ack,
     }
 }
 
 /// An error reply if somebody waits; else another attempt later, or `dead`.
-fn fail(shared: &Shared, job: &Job, failed: Failed) -> Settling {
+fn fail(shared: &Shared, job: &Job, since: &Since, failed: Failed) -> Settling {
     let envelope = &job.envelope;
     if envelope.reply_to.is_some() {
-        return answer(job, Content::Error(failed.into()));
+        return answer(job, since, Content::Error(failed.into()));
     }
     if failed.is_final() || envelope.attempt >= envelope.attempts_max() {
         return bury(shared, job, failed);
@@ -168,14 +194,14 @@ fn fail(shared: &Shared, job: &Job, failed: Failed) -> Settling {
 }
 
 /// Started and not ended: another attempt if there is one left, at once; else it failed.
-fn cut_short(shared: &Shared, job: &Job) -> Settling {
+fn cut_short(shared: &Shared, job: &Job, since: &Since) -> Settling {
     let envelope = &job.envelope;
     if envelope.attempt < envelope.attempts_max() {
         return Settling::Restart { member: dead::later(job), lane: envelope.lane };
     }
     let failed = Failed::coded(Code::WorkerLost, "the worker was stopped before the job was done");
     match envelope.reply_to {
-        Some(_) => answer(job, Content::Error(failed.into())),
+        Some(_) => answer(job, since, Content::Error(failed.into())),
         None => bury(shared, job, failed),
     }
 }

@@ -11,7 +11,10 @@ use tempest_protocol::{Code, Content, Failure, Job, Lane, Reply, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::shared::{Held, Next, Shared};
+use crate::{
+    running::Since,
+    shared::{Held, Next, Shared},
+};
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
@@ -29,10 +32,12 @@ pub(crate) enum Settling {
 
 /// The reply to a job that has an id and a mailbox. Content that its encoding or the limit cannot hold becomes an
 /// error.
-pub(crate) fn reply(job: &Job, content: Content) -> Settling {
+pub(crate) fn reply(job: &Job, content: Content, since: &Since) -> Settling {
     let envelope = &job.envelope;
     let (Some(id), Some(reply_to)) = (&envelope.id, &envelope.reply_to) else { return Settling::Ack };
-    let encode = |content| Reply::last(id.clone(), envelope.attempt, content).encode(job.encoding());
+    let timing = since.timing();
+    let encode =
+        |content| Reply::last(id.clone(), envelope.attempt, content).timed(timing).encode(job.encoding());
     let bad = |detail: String| {
         warn!(%id, action = %envelope.action, detail, "the reply cannot be sent");
         encode(Content::Error(Failure::new(Code::BadReply, detail))).unwrap_or_default()

@@ -49,10 +49,13 @@ fn last(attempt: u64, seq: u64, text: &str) -> Value {
 async fn parts_become_one_reply() {
     let bench = Bench::new().await;
     let mut waiter = bench.wait();
-    for fields in [first(1, "one "), part(1, 1, "two "), last(1, 2, "three")] {
+    let mut third = last(1, 2, "three");
+    third["work_us"] = json!(1234);
+    for fields in [first(1, "one "), part(1, 1, "two "), third] {
         bench.send(fields);
     }
     let whole = within("a reply", waiter.reply()).await.expect("readable");
+    assert_eq!(whole.timing.work_us, Some(1234), "as the last part tells");
     let Content::Http { status, headers, body } = whole.content else { panic!("an HTTP reply") };
     assert_eq!(
         (status, headers.first("x"), body.as_ref()),

@@ -108,6 +108,8 @@ def reply_shown(reply: wire.Reply) -> dict[str, Any]:
         "attempt": reply.attempt,
         "more": reply.more,
         "seq": reply.seq,
+        "claimed_at": reply.claimed_at,
+        "work_us": reply.work_us,
         "status": reply.status,
         "headers": [list(pair) for pair in reply.headers],
         "body_hex": reply.body.hex(),
@@ -208,7 +210,7 @@ def test_encode_reply(case: dict[str, Any]) -> None:
         given = dict(case["in"])
         result, error = given.pop("result"), given.pop("error")
         reply = wire.Reply(
-            **{name: given[name] for name in ("id", "attempt", "more", "seq", "status")},
+            **{name: given[name] for name in ("id", "attempt", "more", "seq", "claimed_at", "work_us", "status")},
             headers=[(name, value) for name, value in given["headers"]],
             body=bytes.fromhex(given["body_hex"]),
             result=None if result is None else (meant(result["value"]),),
@@ -218,7 +220,7 @@ def test_encode_reply(case: dict[str, Any]) -> None:
         frame = reply.encode()
         found = top_fields(frame)
         check_fields(case, found)
-        check_order(found, "id attempt more seq status headers body body_base64 result error")
+        check_order(found, "id attempt more seq claimed_at work_us status headers body body_base64 result error")
         assert same(reply_shown(wire.decode_reply(frame)), case["in"] | {"encoding": encoding})
 
 

@@ -44,6 +44,13 @@ def answer(server: Server, within_s: float = 5) -> dict[str, Any]:
     return reply
 
 
+def untimed(reply: dict[str, Any]) -> dict[str, Any]:
+    """The reply without what it tells of its time, which it must tell."""
+    claimed_at, work_us = reply.pop("claimed_at"), reply.pop("work_us")
+    assert type(claimed_at) is int and type(work_us) is int
+    return reply
+
+
 def http(url: str, **more: Any) -> dict[str, Any]:
     return {"action": "url", "args": {"method": "GET", "url": url, **more}}
 
@@ -69,7 +76,7 @@ def members(server: Server, name: str, queue: str = "default") -> list[dict[str,
 def test_text(server: Server, start: Start) -> None:
     start(server.url)
     reply = ask(server, {"id": "j1", **http("/a?x=1")})
-    assert reply == {
+    assert untimed(reply) == {
         "id": "j1",
         "attempt": 1,
         "status": 200,
@@ -81,7 +88,17 @@ def test_text(server: Server, start: Start) -> None:
 
 def test_reply_fields_stand_in_the_promised_order(server: Server, start: Start) -> None:
     start(server.url)
-    assert list(ask(server, http("/"))) == ["id", "attempt", "status", "headers", "body"]
+    fields = ["id", "attempt", "claimed_at", "work_us", "status", "headers", "body"]
+    assert list(ask(server, http("/"))) == fields
+
+
+def test_a_reply_tells_when_its_job_was_claimed_and_how_long_it_took(server: Server, start: Start) -> None:
+    start(server.url)
+    seconds, micros = server.redis.time()
+    reply = ask(server, {"action": "slow", "args": 0.2})
+    assert 0 <= reply["claimed_at"] - (seconds * 1000 + micros / 1000) < 5_000
+    assert 200_000 <= reply["work_us"] < 5_000_000
+    assert ask(server, {"action": "nobody"})["work_us"] < 5_000_000, "errors tell it too"
 
 
 def test_json_body_with_request_details(server: Server, start: Start) -> None:
@@ -98,7 +115,8 @@ def test_json_body_with_request_details(server: Server, start: Start) -> None:
 
 def test_none_is_204(server: Server, start: Start) -> None:
     start(server.url)
-    assert ask(server, {"id": "j1", **http("/?kind=none")}) == {"id": "j1", "attempt": 1, "status": 204, "headers": {}}
+    reply = ask(server, {"id": "j1", **http("/?kind=none")})
+    assert untimed(reply) == {"id": "j1", "attempt": 1, "status": 204, "headers": {}}
 
 
 def test_binary_bodies_survive_in_json(server: Server, start: Start) -> None:
@@ -136,7 +154,11 @@ def test_other_actions_give_results(server: Server, start: Start) -> None:
     start(server.url)
     assert ask(server, {"action": "echo", "args": [1, None, "é"]})["result"] == [1, None, "é"]
     assert ask(server, {"action": "echo", "args": {"b": b"\0\xff"}}, pack=True)["result"] == {"b": b"\0\xff"}
-    assert ask(server, {"id": "j0", "action": "mark", "args": "x"}) == {"id": "j0", "attempt": 1, "result": None}
+    assert untimed(ask(server, {"id": "j0", "action": "mark", "args": "x"})) == {
+        "id": "j0",
+        "attempt": 1,
+        "result": None,
+    }
 
 
 def test_the_context_publishes_and_pushes(server: Server, start: Start) -> None:

@@ -34,10 +34,15 @@ def missing(language: str) -> str | None:
         return f"{program} is missing"
     if (
         language == "ruby"
-        and subprocess.run(["ruby", "-e", "require 'redis'"], capture_output=True, check=False).returncode
+        and subprocess.run(
+            ["ruby", "-e", "require 'redis'"], capture_output=True, check=False
+        ).returncode
     ):
         return "the redis gem is missing"
-    if language == "node" and not (HELLO / "node" / "node_modules" / "ioredis").is_dir():
+    if (
+        language == "node"
+        and not (HELLO / "node" / "node_modules" / "ioredis").is_dir()
+    ):
         return "ioredis is missing: run npm ci in examples/hello/node"
     return None
 
@@ -56,8 +61,19 @@ def server(tmp_path: Path) -> Iterator[redis.Redis]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    options = ["--save", "", "--appendonly", "no", "--dir", str(tmp_path), "--bind", "127.0.0.1"]
-    process = subprocess.Popen(["redis-server", "--port", str(port), *options], stdout=subprocess.DEVNULL)
+    options = [
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(tmp_path),
+        "--bind",
+        "127.0.0.1",
+    ]
+    process = subprocess.Popen(
+        ["redis-server", "--port", str(port), *options], stdout=subprocess.DEVNULL
+    )
     client = redis.Redis(port=port, socket_timeout=10)
 
     def answers() -> bool:
@@ -85,14 +101,19 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start(language: str, server: redis.Redis, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(
+    language: str, server: redis.Redis, tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a worker and waits for its first beat. Whatever it leaves behind is killed with its process group."""
     started: list[subprocess.Popen[bytes]] = []
     log = tmp_path / "log"
 
     def start_one(**environment: str) -> subprocess.Popen[bytes]:
         port = server.connection_pool.connection_kwargs["port"]
-        variables = {"TEMPEST_REDIS_URL": f"redis://127.0.0.1:{port}", "TMPDIR": str(tmp_path)} | environment
+        variables = {
+            "TEMPEST_REDIS_URL": f"redis://127.0.0.1:{port}",
+            "TMPDIR": str(tmp_path),
+        } | environment
         with log.open("ab") as file:
             process = subprocess.Popen(
                 list(map(str, WORKERS[language])),
@@ -103,7 +124,9 @@ def start(language: str, server: redis.Redis, tmp_path: Path) -> Iterator[Callab
             )
         started.append(process)
         before = len(started) - 1
-        until(lambda: len(server.keys("*:lease:*")) > before or process.poll() is not None)
+        until(
+            lambda: len(server.keys("*:lease:*")) > before or process.poll() is not None
+        )
         assert process.poll() is None, log.read_text()
         return process
 

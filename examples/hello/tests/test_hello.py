@@ -27,8 +27,20 @@ numbers = itertools.count(1)
 
 def job(**fields: Any) -> str:
     """A job as the front writes it: no blanks, `args` last."""
-    envelope = {"id": f"j{next(numbers)}", "reply_to": MAILBOX, "action": "url", **fields}
-    args = {"method": "GET", "url": "/", "headers": {"host": "h"}, "remote": "127.0.0.1", "scheme": "http", "host": "h"}
+    envelope = {
+        "id": f"j{next(numbers)}",
+        "reply_to": MAILBOX,
+        "action": "url",
+        **fields,
+    }
+    args = {
+        "method": "GET",
+        "url": "/",
+        "headers": {"host": "h"},
+        "remote": "127.0.0.1",
+        "scheme": "http",
+        "host": "h",
+    }
     given = {name: value for name, value in envelope.items() if value is not None}
     return json.dumps({**given, "args": args}, separators=(",", ":"))
 
@@ -46,7 +58,9 @@ def ask(server: redis.Redis, frame: str) -> dict[str, Any]:
 
 def held(server: redis.Redis) -> list[bytes]:
     """Everything in run lists."""
-    return [frame for key in server.keys("*:run:*") for frame in server.lrange(key, 0, -1)]
+    return [
+        frame for key in server.keys("*:run:*") for frame in server.lrange(key, 0, -1)
+    ]
 
 
 def dead(server: redis.Redis) -> list[dict[str, Any]]:
@@ -58,6 +72,9 @@ def test_it_counts_and_acks(server: redis.Redis, start: Start) -> None:
     for number in (1, 2, 3):
         frame = job()
         reply = ask(server, frame)
+        # What an SDK tells of its time.
+        timing = [reply.pop(name, 0) for name in ("claimed_at", "work_us")]
+        assert all(type(value) is int for value in timing)
         assert reply == {
             "id": json.loads(frame)["id"],
             "attempt": 1,
@@ -83,7 +100,9 @@ def test_it_is_registered_before_it_claims(server: redis.Redis, start: Start) ->
         time.sleep(0.2)
 
 
-def test_it_repeats_the_attempt_wherever_it_stands(server: redis.Redis, start: Start) -> None:
+def test_it_repeats_the_attempt_wherever_it_stands(
+    server: redis.Redis, start: Start
+) -> None:
     start()
     assert ask(server, job(attempt=2))["attempt"] == 2
     assert ask(server, '{"attempt":3,' + job()[1:])["attempt"] == 3
@@ -93,14 +112,23 @@ def test_bodies_and_blanks_do_not_matter(server: redis.Redis, start: Start) -> N
     start()
     whole = json.loads(job())
     whole["args"]["body"] = '"reply_to":"tempest:{other}","action":"evil",\n\\{"args":é'
-    for frame in (json.dumps(whole), json.dumps(whole, ensure_ascii=False), f" {json.dumps(whole)}\n"):
+    for frame in (
+        json.dumps(whole),
+        json.dumps(whole, ensure_ascii=False),
+        f" {json.dumps(whole)}\n",
+    ):
         server.delete(MAILBOX)
         whole["id"] = f"b{next(numbers)}"
-        assert ask(server, frame.replace(json.loads(frame)["id"], whole["id"]))["status"] == 200
+        assert (
+            ask(server, frame.replace(json.loads(frame)["id"], whole["id"]))["status"]
+            == 200
+        )
         until(lambda: not held(server))
 
 
-def test_an_unknown_action_is_answered_or_dead(server: redis.Redis, start: Start) -> None:
+def test_an_unknown_action_is_answered_or_dead(
+    server: redis.Redis, start: Start
+) -> None:
     start()
     assert ask(server, job(action="mail"))["error"]["code"] == "no_handler"
     server.rpush(LANE, job(action="mail", reply_to=None))
@@ -141,10 +169,15 @@ def test_a_late_job_is_acked_unrun(server: redis.Redis, start: Start) -> None:
     start()
     server.rpush(LANE, job(deadline=int(time.time() * 1000) - 5_000))
     until(lambda: not server.llen(LANE) and not held(server))
-    assert ask(server, job(deadline=int(time.time() * 1000) + 60_000))["body"] == "Hello world! #1"
+    assert (
+        ask(server, job(deadline=int(time.time() * 1000) + 60_000))["body"]
+        == "Hello world! #1"
+    )
 
 
-def test_what_lies_in_its_run_list_is_its_next_job(server: redis.Redis, start: Start) -> None:
+def test_what_lies_in_its_run_list_is_its_next_job(
+    server: redis.Redis, start: Start
+) -> None:
     start()
     (entry,) = server.smembers(f"{LANE}:workers")
     server.rpush(f"{LANE}:run:{entry.decode()}", job(id="stray"))
@@ -154,7 +187,10 @@ def test_what_lies_in_its_run_list_is_its_next_job(server: redis.Redis, start: S
 
 def is_waiting(server: redis.Redis) -> bool:
     """Whether a worker is blocked in its claim."""
-    return any(client["cmd"] == "blmove" and "b" in client["flags"] for client in server.client_list())
+    return any(
+        client["cmd"] == "blmove" and "b" in client["flags"]
+        for client in server.client_list()
+    )
 
 
 def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
@@ -178,7 +214,9 @@ def stop_when_waiting(server: redis.Redis, worker: subprocess.Popen[bytes]) -> N
     until(stopped_in_time)
 
 
-def test_killed_with_a_claim_it_leaves_the_job_and_its_name(server: redis.Redis, start: Start) -> None:
+def test_killed_with_a_claim_it_leaves_the_job_and_its_name(
+    server: redis.Redis, start: Start
+) -> None:
     worker = start()
     stop_when_waiting(server, worker)
     frame = job()
@@ -194,7 +232,9 @@ def test_killed_with_a_claim_it_leaves_the_job_and_its_name(server: redis.Redis,
     assert not server.keys("*:lease:*"), "nothing beats for a dead worker"
 
 
-def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(server: redis.Redis, start: Start) -> None:
+def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(
+    server: redis.Redis, start: Start
+) -> None:
     worker = start()
     for is_taken in (True, False):
         stop_when_waiting(server, worker)
@@ -205,7 +245,9 @@ def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(server: red
             server.delete(*server.keys("*:run:*"))
         os.kill(worker.pid, signal.SIGCONT)
         until(lambda: server.keys("*:lease:*"), 5)
-        assert ask(server, job(id="after"))["id"] == ("after" if is_taken else "taken-False")
+        assert ask(server, job(id="after"))["id"] == (
+            "after" if is_taken else "taken-False"
+        )
         until(lambda: not held(server))
 
 
@@ -249,7 +291,9 @@ def test_a_signal_ends_it_within_three_seconds_and_nothing_is_left(
     assert server.keys("*:lease:*") == [], "nothing beats on"
 
 
-def test_two_side_by_side_lose_and_double_nothing(server: redis.Redis, start: Start) -> None:
+def test_two_side_by_side_lose_and_double_nothing(
+    server: redis.Redis, start: Start
+) -> None:
     start()
     start()
     wanted = {f"s{number}" for number in range(60)}

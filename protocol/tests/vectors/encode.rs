@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::Value;
 use tempest_protocol::{
-    Action, Content, Encoding, Envelope, Failure, Headers, HttpRequest, Job, JobId, Keys, Lane, Reply,
+    Action, Content, Encoding, Envelope, Failure, Headers, HttpRequest, Job, JobId, Keys, Lane, Reply, Timing,
 };
 
 use crate::{
@@ -29,8 +29,20 @@ const JOB_ORDER: [&str; 11] = [
     "session",
     "args",
 ];
-const REPLY_ORDER: [&str; 10] =
-    ["id", "attempt", "more", "seq", "status", "headers", "body", "body_base64", "result", "error"];
+const REPLY_ORDER: [&str; 12] = [
+    "id",
+    "attempt",
+    "more",
+    "seq",
+    "claimed_at",
+    "work_us",
+    "status",
+    "headers",
+    "body",
+    "body_base64",
+    "result",
+    "error",
+];
 
 type Outcome<T> = Result<T, String>;
 
@@ -209,6 +221,7 @@ fn reply(input: &Value, encoding: Encoding) -> Reply {
         attempt: input["attempt"].as_u64(),
         more: input["more"].as_bool().expect("more"),
         seq: input["seq"].as_u64(),
+        timing: Timing { claimed_at_ms: input["claimed_at"].as_u64(), work_us: input["work_us"].as_u64() },
         content,
     }
 }

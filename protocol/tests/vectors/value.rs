@@ -42,6 +42,8 @@ pub(crate) fn of_reply(reply: &Reply, encoding: Encoding) -> Value {
         "attempt": reply.attempt,
         "more": reply.more,
         "seq": reply.seq,
+        "claimed_at": reply.timing.claimed_at_ms,
+        "work_us": reply.timing.work_us,
         "status": null,
         "headers": [],
         "body_hex": "",

@@ -101,6 +101,25 @@ async fn the_context_tells_about_the_job_and_reaches_the_bus() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_and_errors_tell_when_the_job_was_claimed_and_how_long_it_took() {
+    let cluster = Cluster::start().await;
+    let nap = |fails: bool, _: Context| async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if fails { Err(Failed::new("broken", "on purpose")) } else { Ok(()) }
+    };
+    let worker = Running::start(cluster.worker().on_job("nap", nap));
+    for fails in [false, true] {
+        let before = cluster.broker.now_ms();
+        let waiter = cluster.push(&cluster.envelope("nap"), &crate::cluster::arguments(&json!(fails))).await;
+        let timing = reply(waiter).await.timing;
+        let claimed_at = timing.claimed_at_ms.expect("told");
+        assert!((before.saturating_sub(100)..before + 10_000).contains(&claimed_at), "{claimed_at} {before}");
+        assert!((200_000..10_000_000).contains(&timing.work_us.expect("told")), "{timing:?}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_fails_the_job_and_not_the_worker() {
     let cluster = Cluster::start().await;
     let brittle = |number: u64, _: Context| async move {

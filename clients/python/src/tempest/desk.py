@@ -6,6 +6,7 @@ import inspect
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,20 @@ class Handler:
 
     def __call__(self, request: Any, context: Context) -> Any:
         return self.function(*(request, context)[: self.arguments])
+
+
+class Since:
+    """When a job came into hand: what its reply tells of its time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._claimed_at = clock.now_ms()
+        self._begun = time.monotonic()
+
+    def told(self, reply: Reply) -> Reply:
+        """The reply, with the time up to now."""
+        reply.claimed_at = self._claimed_at
+        reply.work_us = int((time.monotonic() - self._begun) * 1_000_000)
+        return reply
 
 
 @dataclass
@@ -111,37 +126,41 @@ class Desk:
             if job.reply_to is None:
                 return self._bury(source, data, job, "expired", "its deadline passed before it was started")
             return Ack(source.run_key, data)
-        return self._run(source, data, job)
+        return self._run(source, data, job, Since(self._clock))
 
-    def _run(self, source: Source, data: bytes, job: Job) -> Settlement:
+    def _run(self, source: Source, data: bytes, job: Job, since: Since) -> Settlement:
         handler = self._handlers.get(job.action)
         if handler is None:
-            return self._fail(source, data, job, "no_handler", f"no handler for action {job.action}", retry=False)
+            return self._fail(
+                source, data, job, since, "no_handler", f"no handler for action {job.action}", retry=False
+            )
         try:
             request = decode_request(job) if handler.http else job.args
         except WireError as error:
-            return self._fail(source, data, job, error.code, error.detail, retry=False)
+            return self._fail(source, data, job, since, error.code, error.detail, retry=False)
         context = Context(job, self._bus, self._clock)
         self.memory.start(context)
         try:
-            reply, code = self._call(job, handler, request, context)
+            reply, code = self._call(job, since, handler, request, context)
         finally:
             self.memory.finish(context)
         if self.memory.is_cancelled(job.id):
             self.report.count("dropped")
             return Ack(source.run_key, data)
         if code is not None:
-            return self._fail(source, data, job, code, _MESSAGES[code], retry=code != "too_large")
+            return self._fail(source, data, job, since, code, _MESSAGES[code], retry=code != "too_large")
         self.report.count("done")
         if not reply or job.is_expired(self._clock.now_ms()):
             return Ack(source.run_key, data)
         return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
 
-    def _call(self, job: Job, handler: Handler, request: Any, context: Context) -> tuple[bytes, str | None]:
+    def _call(
+        self, job: Job, since: Since, handler: Handler, request: Any, context: Context
+    ) -> tuple[bytes, str | None]:
         """Runs the handler. Gives the reply, empty if nobody waits, or the code of a failure."""
         try:
             returned = handler(request, context)
-            reply = self._reply(job, handler, returned) if job.reply_to and job.id else b""
+            reply = self._reply(job, since, handler, returned) if job.reply_to and job.id else b""
         except BaseException:
             # Also SystemExit: a handler ends its job, never its worker.
             log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)
@@ -154,20 +173,22 @@ class Desk:
         return reply, None
 
     @staticmethod
-    def _reply(job: Job, handler: Handler, returned: Any) -> bytes:
+    def _reply(job: Job, since: Since, handler: Handler, returned: Any) -> bytes:
         if handler.http:
-            return http_reply(job, returned).encode()
-        return Reply(job.id or "", job.attempt, result=(returned,), encoding=job.encoding).encode()
+            return since.told(http_reply(job, returned)).encode()
+        return since.told(Reply(job.id or "", job.attempt, result=(returned,), encoding=job.encoding)).encode()
 
-    def _fail(self, source: Source, data: bytes, job: Job, code: str, message: str, *, retry: bool) -> Settlement:
+    def _fail(
+        self, source: Source, data: bytes, job: Job, since: Since, code: str, message: str, *, retry: bool
+    ) -> Settlement:
         """Who waits is told; a background job is tried again later, or given up. What somebody waits for never enters
         ``dead``: it carries cookies."""
         self.report.count("failed")
         if job.reply_to is not None:
             if job.id is None or job.is_expired(self._clock.now_ms()):
                 return Ack(source.run_key, data)
-            reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding).encode()
-            return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
+            reply = since.told(Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding))
+            return Ack(source.run_key, data, job.reply_to, reply.encode(), job.deadline)
         if not retry or job.attempt >= job.attempts:
             return self._bury(source, data, job, code, message)
         wait_ms = random.uniform(0, backoff_cap_ms(RETRY_BASE_MS, RETRY_CAP_MS, job.attempt))

@@ -106,6 +106,10 @@ class Reply:
     attempt: int | None = None
     more: bool = False
     seq: int | None = None
+    claimed_at: int | None = None
+    """When the worker had the job in hand, in milliseconds of Redis time."""
+    work_us: int | None = None
+    """How long the worker worked, in microseconds of its own clock."""
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     """Pairs in order, names in lower case, values ISO-8859-1 code points."""
@@ -128,6 +132,10 @@ class Reply:
             fields["more"] = True
         if self.seq is not None:
             fields["seq"] = self.seq
+        if self.claimed_at is not None:
+            fields["claimed_at"] = self.claimed_at
+        if self.work_us is not None:
+            fields["work_us"] = self.work_us
         if self.status is not None:
             fields |= {"status": self.status, "headers": headers_map(self.headers)}
         fields |= body_field(self.body, self.encoding)
@@ -153,6 +161,8 @@ def decode_reply(data: bytes) -> Reply:
         attempt=fields.integer("attempt", least=1),
         more=fields.boolean("more"),
         seq=fields.integer("seq"),
+        claimed_at=fields.integer("claimed_at"),
+        work_us=fields.integer("work_us"),
         status=fields.integer("status"),
         headers=headers_of(values.get("headers"), "bad_reply") if "status" in values else [],
         body=body or b"",
