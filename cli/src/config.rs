@@ -143,6 +143,7 @@ impl Config {
             heartbeat_ms: self.number("front.heartbeat_ms"),
             streams_max: self.size("front.streams_max"),
             drain_ms: self.number("front.drain_ms"),
+            server_timing: self.text("front.server_timing").parse().unwrap_or_default(),
             routes: self.routes.clone(),
         }
     }

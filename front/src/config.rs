@@ -26,6 +26,8 @@ pub struct FrontConfig {
     pub streams_max: usize,
     /// How long requests in flight may take when the front stops, in milliseconds.
     pub drain_ms: u64,
+    /// Who is told where the time of a request went.
+    pub server_timing: ServerTiming,
     /// Routes; none: [`Route::defaults`].
     #[serde(skip)]
     pub routes: Vec<Route>,
@@ -43,6 +45,7 @@ impl Default for FrontConfig {
             heartbeat_ms: 25_000,
             streams_max: 100_000,
             drain_ms: 30_000,
+            server_timing: ServerTiming::default(),
             routes: Vec::new(),
         }
     }
@@ -51,6 +54,42 @@ impl Default for FrontConfig {
 impl FrontConfig {
     pub(crate) fn caps(&self) -> Caps {
         Caps { jobs: self.lane_jobs_max, bytes: self.lane_bytes_max }
+    }
+}
+
+/// Which responses have a `Server-Timing` field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerTiming {
+    /// None.
+    Never,
+    /// Those to requests with a field `x-server-timing`.
+    #[default]
+    Asked,
+    /// All.
+    Always,
+}
+
+impl ServerTiming {
+    pub(crate) fn tells(self, asked: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Asked => asked(),
+            Self::Always => true,
+        }
+    }
+}
+
+impl std::str::FromStr for ServerTiming {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "never" => Ok(Self::Never),
+            "asked" => Ok(Self::Asked),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("{word:?} is not never, asked or always")),
+        }
     }
 }
 

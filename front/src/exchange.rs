@@ -1,5 +1,7 @@
 //! One request and its response: what is done to every one of them, whatever its route.
 
+use std::time::Instant;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use tracing::debug;
@@ -8,12 +10,17 @@ use crate::{
     Refusal,
     caller::Caller,
     framing,
+    parts::Parts,
     server::{Peer, Serving},
 };
 
+/// With this field, whatever its value, a client asks for `Server-Timing`.
+const ASKS_TIMING: &str = "x-server-timing";
+const SERVER_TIMING: &str = "server-timing";
+
 /// Answers one request of this front's own server.
 pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Response<Body> {
-    let exchange = Exchange::begin(&request, peer);
+    let exchange = Exchange::begin(serving, &request, peer);
     request.extensions_mut().insert(exchange.caller.clone());
     let router = serving.router.load_full();
     let answer = match framing::check(&request) {
@@ -26,6 +33,8 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
 
 /// A request that is being answered.
 struct Exchange {
+    began: Instant,
+    tells_timing: bool,
     caller: Caller,
     method: Method,
     target: Uri,
@@ -34,8 +43,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn begin(request: &Request<Body>, peer: Peer) -> Self {
+    fn begin(serving: &Serving, request: &Request<Body>, peer: Peer) -> Self {
+        let asked = || request.headers().contains_key(ASKS_TIMING);
         Self {
+            began: Instant::now(),
+            tells_timing: serving.cluster.shared.config.load().server_timing.tells(asked),
             caller: Caller::of(request, peer),
             method: request.method().clone(),
             target: request.uri().clone(),
@@ -44,7 +56,13 @@ impl Exchange {
     }
 
     fn end(self, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
-        let response = answer.unwrap_or_else(|refusal| refusal.respond(&self.headers));
+        let mut response = answer.unwrap_or_else(|refusal| refusal.respond(&self.headers));
+        let parts = Parts::of(self.began, Instant::now(), response.extensions().get().copied());
+        if self.tells_timing
+            && let Some(value) = parts.to_header()
+        {
+            response.headers_mut().append(SERVER_TIMING, value);
+        }
         let status = response.status().as_u16();
         debug!(client = ?self.caller.address, method = %self.method, target = %self.target, status, "answered");
         response

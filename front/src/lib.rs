@@ -9,6 +9,7 @@ mod config;
 mod exchange;
 mod framing;
 mod load;
+mod parts;
 mod refusal;
 mod router;
 mod server;
@@ -18,7 +19,7 @@ mod translate;
 mod work;
 
 pub use cluster::Cluster;
-pub use config::{FrontConfig, Route};
+pub use config::{FrontConfig, Route, ServerTiming};
 pub use refusal::Refusal;
 pub use server::{Front, Report};
 pub use sub::Sub;

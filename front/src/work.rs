@@ -22,6 +22,7 @@ use crate::{
     Cluster, Refusal,
     cluster::{QueueState, Shared},
     config::Work as Plan,
+    parts::JobTime,
     translate,
 };
 
@@ -88,11 +89,17 @@ impl Inner {
         let body = body.await.map_err(|_| Refusal::new(Code::BadHttp))??;
         let mut call = self.call(&parts, body);
         self.state.load.begun();
+        let pushed = Instant::now();
         let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
-        translate::reply_to_response(answer?, &parts.method)
+        let reply = answer?;
+        let time =
+            JobTime { waited: pushed.elapsed(), queued_at_ms: call.leave.queued_at_ms, timing: reply.timing };
+        let mut response = translate::reply_to_response(reply, &parts.method)?;
+        response.extensions_mut().insert(time);
+        Ok(response)
     }
 
     /// Refuses what could only wait in vain, before its body is read.
@@ -135,6 +142,7 @@ impl Inner {
                 plan: plan.clone(),
                 frame,
                 id,
+                queued_at_ms: now_ms,
                 depth: 0,
                 end: End::Open,
             },
@@ -283,6 +291,7 @@ struct Leave {
     plan: Plan,
     frame: Bytes,
     id: JobId,
+    queued_at_ms: u64,
     depth: u64,
     end: End,
 }

@@ -5,6 +5,7 @@
 mod proxy;
 #[path = "../../../broker/tests/support/server.rs"]
 mod server;
+mod server_timing;
 
 mod client;
 mod event_source;
