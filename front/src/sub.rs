@@ -9,13 +9,19 @@ use std::{
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tempest_protocol::{Code, Topic};
 
 use crate::{Cluster, Refusal, router::PathParams, server::Takeover, stream::EventStream};
 
 /// Topics of one stream.
 const TOPICS_MAX: usize = 32;
+
+/// Header fields that a route's policies add to its responses. A stream that takes its socket over never returns a
+/// response to them, so whoever adds some puts them into the extensions of the request too: they are written with the
+/// head, each in place of a field of the same name. All other responses are left to the policies themselves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResponseHeaders(pub(crate) HeaderMap);
 
 /// A tower service that opens event streams. Made by [`Cluster::sub`].
 #[derive(Clone)]
@@ -43,7 +49,7 @@ impl Sub {
             return Err(Refusal::method_not_allowed("GET, HEAD".into()));
         }
         let topics = self.topics(&request)?;
-        let head = head();
+        let mut head = head();
         if request.method() == Method::HEAD {
             return Ok(head.map(|()| Body::empty()));
         }
@@ -56,7 +62,11 @@ impl Sub {
         let heartbeat = Duration::from_millis(shared.config.load().heartbeat_ms.max(1));
         let stream = EventStream::new(subscription, heartbeat, &shared.stopping, permit);
         match request.extensions_mut().remove::<Takeover>() {
-            Some(takeover) => takeover.take(head, stream).await,
+            Some(takeover) => {
+                let added = request.extensions_mut().remove::<ResponseHeaders>().unwrap_or_default();
+                head.headers_mut().extend(added.0);
+                takeover.take(head, stream).await
+            }
             None => Ok(head.map(|()| Body::new(stream))),
         }
     }
