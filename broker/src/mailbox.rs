@@ -16,7 +16,7 @@ use tempest_protocol::{Code, Content, JobId, Mailbox, RECONNECT, Reply, limits};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{Broker, Error, Topics, Trouble, clock::millis};
+use crate::{Broker, Error, Rarely, Topics, Trouble, clock::millis};
 
 /// Replies in one look.
 const LOOK: isize = 128;
@@ -36,6 +36,7 @@ struct Shared {
     key: String,
     about: String,
     waiting: Mutex<HashMap<JobId, Arc<Slot>>>,
+    unreadable: Rarely,
 }
 
 /// What was received for one waiter.
@@ -61,6 +62,7 @@ impl Broker {
             about: self.keys().about(&mailbox),
             mailbox,
             waiting: Mutex::default(),
+            unreadable: Rarely::default(),
         });
         shared.beat(self).await?;
         let reading = CancellationToken::new();
@@ -226,7 +228,9 @@ impl Shared {
         match (slot, &received) {
             (Some(slot), _) => slot.put(received),
             (None, Ok(reply)) => debug!(id = %reply.id, "a reply nobody waits for"),
-            (None, Err(error)) => warn!(%error, "a reply that cannot be read"),
+            (None, Err(error)) => {
+                self.unreadable.say(|unsaid| warn!(%error, unsaid, "a reply that cannot be read"));
+            }
         }
         frame.len()
     }

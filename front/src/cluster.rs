@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tempest_broker::{Broker, Inbox, KeeperOptions, Topics};
+use tempest_broker::{Broker, Inbox, KeeperOptions, Rarely, Topics};
 use tempest_protocol::{Queue, limits};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Cancels that are on their way, and streams that took their socket over.
     pub(crate) tasks: TaskTracker,
+    /// Replies that cannot be used.
+    pub(crate) unusable: Rarely,
     queues: Mutex<HashMap<Queue, Arc<QueueState>>>,
 }
 
@@ -83,6 +85,7 @@ impl Cluster {
             config: ArcSwap::from_pointee(config),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            unusable: Rarely::default(),
             queues: Mutex::default(),
 
             broker,

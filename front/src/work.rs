@@ -262,7 +262,7 @@ impl Call {
     fn answered(&mut self, reply: Result<Reply, tempest_protocol::Error>) -> Result<Reply, Refusal> {
         self.leave.end = End::Answered;
         reply.map_err(|error| {
-            warn!(%error, "a reply cannot be used");
+            self.leave.shared.unusable.say(|unsaid| warn!(%error, unsaid, "a reply cannot be used"));
             Refusal::new(Code::BadReply)
         })
     }

@@ -26,7 +26,8 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
     let job = match Job::decode(held.frame.clone(), shared.broker.keys()) {
         Ok(job) => job,
         Err(error) => {
-            warn!(queue = %held.run.queue(), %error, "this is no job; it goes to dead");
+            let queue = held.run.queue();
+            shared.undecodable.say(|unsaid| warn!(%queue, %error, unsaid, "this is no job; it goes to dead"));
             let failure = Failure::new(Code::BadJob, error.to_string());
             let now_ms = shared.broker.now_ms();
             let member = dead::undecodable(&held.frame, &failure, now_ms);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tempest_broker::{Broker, Control, RunList};
+use tempest_broker::{Broker, Control, Rarely, RunList};
 use tempest_protocol::{Action, JobId, Lane};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     /// Replies that are kept beside the slots, and the permits for them.
     pub(crate) kept: TaskTracker,
     pub(crate) kept_permits: Arc<Semaphore>,
+    /// Bytes that are no job.
+    pub(crate) undecodable: Rarely,
     handlers: Handlers,
     running: Mutex<HashMap<JobId, CancellationToken>>,
     memory: Mutex<Memory>,
@@ -70,6 +72,7 @@ impl Shared {
             abort,
             kept: TaskTracker::new(),
             kept_permits: Arc::new(Semaphore::new(KEPT_REPLIES_MAX)),
+            undecodable: Rarely::default(),
             handlers,
             running: Mutex::default(),
             memory: Mutex::default(),

@@ -47,7 +47,8 @@ def answer(server: Server, within_s: float = 5) -> dict[str, Any]:
 def untimed(reply: dict[str, Any]) -> dict[str, Any]:
     """The reply without what it tells of its time, which it must tell."""
     claimed_at, work_us = reply.pop("claimed_at"), reply.pop("work_us")
-    assert type(claimed_at) is int and type(work_us) is int
+    assert type(claimed_at) is int
+    assert type(work_us) is int
     return reply
 
 

@@ -20,6 +20,7 @@ from .limits import REPLY_BYTES_MAX, RETRY_BASE_MS, RETRY_CAP_MS, backoff_cap_ms
 from .memory import Memory
 from .names import Keys
 from .presence import Source
+from .rarely import Rarely
 from .settle import Ack, Exchange, Settlement
 from .wire import Job, Reply, dead_bytes, dead_member, decode_job, with_attempt
 
@@ -104,6 +105,7 @@ class Desk:
     def __init__(self, keys: Keys, handlers: dict[str, Handler], bus: Bus, clock: Clock) -> None:
         self.memory = Memory()
         self.report = Report()
+        self._undecodable = Rarely(log)
         self._keys = keys
         self._handlers = handlers
         self._bus = bus
@@ -114,7 +116,7 @@ class Desk:
         try:
             job = decode_job(data, self._keys)
         except WireError as error:
-            log.warning("queue %s: bytes that are no job go to dead: %s", source.queue, error)
+            self._undecodable.warn("queue %s: bytes that are no job go to dead: %s", source.queue, error)
             self.report.count("failed")
             now = self._clock.stamp_ms()
             return self._exchange(source, data, dead_bytes(data, str(error), now), now, True)
