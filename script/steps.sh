@@ -90,9 +90,11 @@ step_shell() {
 # One configuration for all Python of the checkout, but for the hello worker that shows how short one can be.
 step_python-format() {
   local config=(--config clients/python/pyproject.toml --no-cache --extend-exclude examples/hello/python)
-  local folders=(clients/python script/tests examples/hello acceptance acceptance/hello acceptance/crash bench)
-  "$python" -m ruff format --check "${config[@]}" "${folders[@]}"
-  "$python" -m ruff check "${config[@]}" "${folders[@]}"
+  local folders=(clients/python script/tests examples acceptance bench) scripts
+  # What has no ending is found by its first line.
+  mapfile -t scripts < <(grep --recursive --files-with-matches --max-count=1 '^#!.*python' acceptance bench)
+  "$python" -m ruff format --check "${config[@]}" "${folders[@]}" "${scripts[@]}"
+  "$python" -m ruff check "${config[@]}" "${folders[@]}" "${scripts[@]}"
 }
 
 step_python-types() { (cd clients/python && "$python" -m mypy); }

@@ -18,12 +18,7 @@ run, lease, workers = (
     f"{lane}:lease:{slot[:-2]}",
     f"{lane}:workers",
 )
-r, own = (
-    redis.Redis.from_url(
-        env("TEMPEST_REDIS_URL", "redis://127.0.0.1:6379"), socket_timeout=4
-    )
-    for _ in "12"
-)
+r, own = (redis.Redis.from_url(env("TEMPEST_REDIS_URL", "redis://127.0.0.1:6379"), socket_timeout=4) for _ in "12")
 
 
 def beat(
@@ -31,9 +26,7 @@ def beat(
 ):  # counts lapses: more than a lease (3 s) since the beat before, so others may have taken what we hold
     now, write = (
         time.monotonic(),
-        r.pipeline(transaction=False)
-        .sadd(f"{prefix}:queues", queue)
-        .sadd(workers, slot),
+        r.pipeline(transaction=False).sadd(f"{prefix}:queues", queue).sadd(workers, slot),
     )
     write.set(lease, '{"lang":"python"}', px=3000).execute()
     beaten[:] = now, beaten[1] + (now - beaten[0] > 3)
@@ -82,9 +75,7 @@ def settle(frame):  # in one MULTI: what becomes of the job, and its ack
             "body": f"Hello world! #{count}",
         }
     if id and to and code != "expired":
-        write.rpush(
-            to, json.dumps({"id": id, "attempt": job.get("attempt") or 1, **said})
-        )
+        write.rpush(to, json.dumps({"id": id, "attempt": job.get("attempt") or 1, **said}))
     write.lrem(run, 1, frame).execute()
 
 

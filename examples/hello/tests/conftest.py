@@ -34,15 +34,10 @@ def missing(language: str) -> str | None:
         return f"{program} is missing"
     if (
         language == "ruby"
-        and subprocess.run(
-            ["ruby", "-e", "require 'redis'"], capture_output=True, check=False
-        ).returncode
+        and subprocess.run(["ruby", "-e", "require 'redis'"], capture_output=True, check=False).returncode
     ):
         return "the redis gem is missing"
-    if (
-        language == "node"
-        and not (HELLO / "node" / "node_modules" / "ioredis").is_dir()
-    ):
+    if language == "node" and not (HELLO / "node" / "node_modules" / "ioredis").is_dir():
         return "ioredis is missing: run npm ci in examples/hello/node"
     return None
 
@@ -71,9 +66,7 @@ def server(tmp_path: Path) -> Iterator[redis.Redis]:
         "--bind",
         "127.0.0.1",
     ]
-    process = subprocess.Popen(
-        ["redis-server", "--port", str(port), *options], stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(["redis-server", "--port", str(port), *options], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, socket_timeout=10)
 
     def answers() -> bool:
@@ -101,9 +94,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start(
-    language: str, server: redis.Redis, tmp_path: Path
-) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(language: str, server: redis.Redis, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a worker and waits for its first beat. Whatever it leaves behind is killed with its process group."""
     started: list[subprocess.Popen[bytes]] = []
     log = tmp_path / "log"
@@ -124,9 +115,7 @@ def start(
             )
         started.append(process)
         before = len(started) - 1
-        until(
-            lambda: len(server.keys("*:lease:*")) > before or process.poll() is not None
-        )
+        until(lambda: len(server.keys("*:lease:*")) > before or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         return process
 

@@ -58,9 +58,7 @@ def ask(server: redis.Redis, frame: str) -> dict[str, Any]:
 
 def held(server: redis.Redis) -> list[bytes]:
     """Everything in run lists."""
-    return [
-        frame for key in server.keys("*:run:*") for frame in server.lrange(key, 0, -1)
-    ]
+    return [frame for key in server.keys("*:run:*") for frame in server.lrange(key, 0, -1)]
 
 
 def dead(server: redis.Redis) -> list[dict[str, Any]]:
@@ -100,9 +98,7 @@ def test_it_is_registered_before_it_claims(server: redis.Redis, start: Start) ->
         time.sleep(0.2)
 
 
-def test_it_repeats_the_attempt_wherever_it_stands(
-    server: redis.Redis, start: Start
-) -> None:
+def test_it_repeats_the_attempt_wherever_it_stands(server: redis.Redis, start: Start) -> None:
     start()
     assert ask(server, job(attempt=2))["attempt"] == 2
     assert ask(server, '{"attempt":3,' + job()[1:])["attempt"] == 3
@@ -119,16 +115,11 @@ def test_bodies_and_blanks_do_not_matter(server: redis.Redis, start: Start) -> N
     ):
         server.delete(MAILBOX)
         whole["id"] = f"b{next(numbers)}"
-        assert (
-            ask(server, frame.replace(json.loads(frame)["id"], whole["id"]))["status"]
-            == 200
-        )
+        assert ask(server, frame.replace(json.loads(frame)["id"], whole["id"]))["status"] == 200
         until(lambda: not held(server))
 
 
-def test_an_unknown_action_is_answered_or_dead(
-    server: redis.Redis, start: Start
-) -> None:
+def test_an_unknown_action_is_answered_or_dead(server: redis.Redis, start: Start) -> None:
     start()
     assert ask(server, job(action="mail"))["error"]["code"] == "no_handler"
     server.rpush(LANE, job(action="mail", reply_to=None))
@@ -169,15 +160,10 @@ def test_a_late_job_is_acked_unrun(server: redis.Redis, start: Start) -> None:
     start()
     server.rpush(LANE, job(deadline=int(time.time() * 1000) - 5_000))
     until(lambda: not server.llen(LANE) and not held(server))
-    assert (
-        ask(server, job(deadline=int(time.time() * 1000) + 60_000))["body"]
-        == "Hello world! #1"
-    )
+    assert ask(server, job(deadline=int(time.time() * 1000) + 60_000))["body"] == "Hello world! #1"
 
 
-def test_what_lies_in_its_run_list_is_its_next_job(
-    server: redis.Redis, start: Start
-) -> None:
+def test_what_lies_in_its_run_list_is_its_next_job(server: redis.Redis, start: Start) -> None:
     start()
     (entry,) = server.smembers(f"{LANE}:workers")
     server.rpush(f"{LANE}:run:{entry.decode()}", job(id="stray"))
@@ -187,10 +173,7 @@ def test_what_lies_in_its_run_list_is_its_next_job(
 
 def is_waiting(server: redis.Redis) -> bool:
     """Whether a worker is blocked in its claim."""
-    return any(
-        client["cmd"] == "blmove" and "b" in client["flags"]
-        for client in server.client_list()
-    )
+    return any(client["cmd"] == "blmove" and "b" in client["flags"] for client in server.client_list())
 
 
 def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
@@ -214,9 +197,7 @@ def stop_when_waiting(server: redis.Redis, worker: subprocess.Popen[bytes]) -> N
     until(stopped_in_time)
 
 
-def test_killed_with_a_claim_it_leaves_the_job_and_its_name(
-    server: redis.Redis, start: Start
-) -> None:
+def test_killed_with_a_claim_it_leaves_the_job_and_its_name(server: redis.Redis, start: Start) -> None:
     worker = start()
     stop_when_waiting(server, worker)
     frame = job()
@@ -232,9 +213,7 @@ def test_killed_with_a_claim_it_leaves_the_job_and_its_name(
     assert not server.keys("*:lease:*"), "nothing beats for a dead worker"
 
 
-def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(
-    server: redis.Redis, start: Start
-) -> None:
+def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(server: redis.Redis, start: Start) -> None:
     worker = start()
     for is_taken in (True, False):
         stop_when_waiting(server, worker)
@@ -245,9 +224,7 @@ def test_stopped_beyond_its_lease_it_does_not_start_what_others_took(
             server.delete(*server.keys("*:run:*"))
         os.kill(worker.pid, signal.SIGCONT)
         until(lambda: server.keys("*:lease:*"), 5)
-        assert ask(server, job(id="after"))["id"] == (
-            "after" if is_taken else "taken-False"
-        )
+        assert ask(server, job(id="after"))["id"] == ("after" if is_taken else "taken-False")
         until(lambda: not held(server))
 
 
@@ -291,9 +268,7 @@ def test_a_signal_ends_it_within_three_seconds_and_nothing_is_left(
     assert server.keys("*:lease:*") == [], "nothing beats on"
 
 
-def test_two_side_by_side_lose_and_double_nothing(
-    server: redis.Redis, start: Start
-) -> None:
+def test_two_side_by_side_lose_and_double_nothing(server: redis.Redis, start: Start) -> None:
     start()
     start()
     wanted = {f"s{number}" for number in range(60)}
