@@ -144,6 +144,7 @@ impl Config {
             streams_max: self.size("front.streams_max"),
             drain_ms: self.number("front.drain_ms"),
             server_timing: self.text("front.server_timing").parse().unwrap_or_default(),
+            stop_delay_ms: self.number("front.stop_delay_ms"),
             routes: self.routes.clone(),
         }
     }

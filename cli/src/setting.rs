@@ -87,6 +87,8 @@ settings! {
         "30000" [FRONT | UP] "How long requests in flight may take when the front stops, in milliseconds.";
     "front.server_timing" "server-timing" "TEMPEST_SERVER_TIMING" (Kind::Word(&["never", "asked", "always"]))
         "asked" [FRONT | UP] "Which responses have Server-Timing: never, asked (by x-server-timing in the request) or always.";
+    "front.stop_delay_ms" "stop-delay-ms" "TEMPEST_STOP_DELAY_MS" (Kind::Integer { min: 0, max: HOUR_MS })
+        "0" [FRONT | UP] "How long a stopping front still serves after it is no longer ready, in milliseconds.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
     "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
@@ -207,6 +209,7 @@ mod tests {
         assert_eq!(number("front.streams_max"), front.streams_max as u64);
         assert_eq!(number("front.drain_ms"), front.drain_ms);
         assert_eq!(of("front.server_timing").default.parse(), Ok(front.server_timing));
+        assert_eq!(number("front.stop_delay_ms"), front.stop_delay_ms);
     }
 
     #[test]

@@ -5,19 +5,26 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use tempest_broker::{Broker, Inbox, KeeperOptions, Rarely, Topics};
 use tempest_protocol::{Queue, limits};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Error, FrontConfig, Route, Sub, Work, load::Load};
+use crate::{Error, FrontConfig, Route, Sub, Work, load::Load, open_streams::OpenStreams};
 
 /// How long a start waits for the first look at the queues.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Between two announcements of the same queues.
+const ANNOUNCE: Duration = Duration::from_secs(30);
 
 /// The bus as an HTTP process uses it. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +39,9 @@ pub(crate) struct Shared {
     /// What may change while the front runs is read anew each time.
     pub(crate) config: ArcSwap<FrontConfig>,
     /// Event streams that are open hold a permit.
-    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    pub(crate) streams: OpenStreams,
+    /// The front is about to stop: it is no longer ready, though it may still serve.
+    draining: AtomicBool,
     /// Ends event streams when the front stops.
     pub(crate) stopping: CancellationToken,
     /// Cancels that are on their way, and streams that took their socket over.
@@ -40,6 +49,8 @@ pub(crate) struct Shared {
     /// Replies that cannot be used.
     pub(crate) unusable: Rarely,
     queues: Mutex<HashMap<Queue, Arc<QueueState>>>,
+    /// The queues of all routes.
+    announced: watch::Sender<Vec<Queue>>,
 }
 
 /// What this front knows of a queue.
@@ -79,18 +90,19 @@ impl Cluster {
         let shared = Shared {
             inbox,
             topics,
-            streams: Arc::new(tokio::sync::Semaphore::new(
-                config.streams_max.min(tokio::sync::Semaphore::MAX_PERMITS),
-            )),
+            streams: OpenStreams::default(),
+            draining: AtomicBool::new(false),
             config: ArcSwap::from_pointee(config),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             unusable: Rarely::default(),
             queues: Mutex::default(),
-
+            announced: watch::Sender::default(),
             broker,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let cluster = Self { shared: Arc::new(shared) };
+        cluster.keep_announcing();
+        Ok(cluster)
     }
 
     /// A tower service that hands every request to workers of a queue and answers with their reply.
@@ -102,7 +114,12 @@ impl Cluster {
 
     /// The same with everything a route can say; its `path`, `host` and `methods` are not looked at.
     pub fn work_route(&self, route: &Route) -> Result<Work, Error> {
-        let plan = route.work(&self.shared.config.load()).map_err(Error::Routes)?;
+        self.work_under(&self.shared.config.load(), route)
+    }
+
+    /// The same under a configuration that is not yet in force.
+    pub(crate) fn work_under(&self, config: &FrontConfig, route: &Route) -> Result<Work, Error> {
+        let plan = route.work(config).map_err(Error::Routes)?;
         let state = self.shared.queue(&plan.queue);
         Ok(Work::new(self.clone(), plan, state))
     }
@@ -113,16 +130,22 @@ impl Cluster {
         Sub::new(self.clone(), None)
     }
 
-    /// Makes the queues of routes known to whoever recovers and inspects, now and after Redis lost its data.
+    /// Makes the queues of routes known to whoever recovers and inspects, from now on and after Redis lost its data.
     pub(crate) fn announce(&self, queues: Vec<Queue>) {
-        let shared = self.shared.clone();
+        self.shared.announced.send_replace(queues);
+    }
+
+    /// Announces again whenever the queues change, and every half minute.
+    fn keep_announcing(&self) {
+        let (shared, mut announced) = (self.shared.clone(), self.shared.announced.subscribe());
         let announcing = async move {
             loop {
                 shared.broker.up().await;
+                let queues = announced.borrow_and_update().clone();
                 if let Err(error) = shared.broker.announce(&queues).await {
                     tracing::debug!(%error, "queues were not announced");
                 }
-                tokio::time::sleep(Duration::from_secs(30)).await;
+                tokio::time::timeout(ANNOUNCE, announced.changed()).await.ok();
             }
         };
         let stopping = self.shared.stopping.clone();
@@ -131,7 +154,7 @@ impl Cluster {
 
     /// Event streams that are open.
     pub fn streams(&self) -> usize {
-        self.shared.config.load().streams_max.saturating_sub(self.shared.streams.available_permits())
+        self.shared.streams.count()
     }
 
     /// Jobs that are waited for.
@@ -139,21 +162,34 @@ impl Cluster {
         self.shared.inbox.waiting()
     }
 
+    /// Whether the front is about to stop or stops: no load balancer should send it anything new.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says that the front is about to stop.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
     /// Ends all event streams of this process with a hint to reconnect.
     pub fn end_streams(&self) {
+        self.drain();
         self.shared.stopping.cancel();
     }
 
-    /// Waits until streams have ended and cancels were sent, `grace` at most, and gives the mailbox up.
-    pub async fn close(&self, grace: Duration) {
+    /// Waits until streams have ended and cancels were sent, `grace` at most, and gives the mailbox up. Gives the number
+    /// of streams that are still open.
+    pub async fn close(&self, grace: Duration) -> usize {
         self.end_streams();
         self.shared.tasks.close();
         if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.shared.tasks.len(), "streams were left open");
+            tracing::debug!(left = self.shared.tasks.len(), "not all streams and cancels have ended");
         }
         if let Err(error) = self.shared.inbox.close().await {
             tracing::warn!(%error, "the mailbox was not removed; it is when its lease has run out");
         }
+        self.streams()
     }
 }
 

@@ -28,6 +28,9 @@ pub struct FrontConfig {
     pub drain_ms: u64,
     /// Who is told where the time of a request went.
     pub server_timing: ServerTiming,
+    /// How long it still serves after it has said that it is no longer ready, in milliseconds: the time a load
+    /// balancer takes to notice.
+    pub stop_delay_ms: u64,
     /// Routes; none: [`Route::defaults`].
     #[serde(skip)]
     pub routes: Vec<Route>,
@@ -46,12 +49,22 @@ impl Default for FrontConfig {
             streams_max: 100_000,
             drain_ms: 30_000,
             server_timing: ServerTiming::default(),
+            stop_delay_ms: 0,
             routes: Vec::new(),
         }
     }
 }
 
 impl FrontConfig {
+    /// The routes in force: what was listed, else the defaults.
+    ///
+    /// Errors: every mistake of each route by itself, one line each.
+    pub(crate) fn checked_routes(&self) -> Result<Vec<Route>, Vec<String>> {
+        let routes = if self.routes.is_empty() { Route::defaults() } else { self.routes.clone() };
+        let wrong: Vec<_> = routes.iter().filter_map(|route| route.check().err()).flatten().collect();
+        if wrong.is_empty() { Ok(routes) } else { Err(wrong) }
+    }
+
     pub(crate) fn caps(&self) -> Caps {
         Caps { jobs: self.lane_jobs_max, bytes: self.lane_bytes_max }
     }

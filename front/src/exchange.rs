@@ -1,9 +1,9 @@
 //! One request and its response: what is done to every one of them, whatever its route.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use tracing::debug;
 
 use crate::{
@@ -23,12 +23,16 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     let exchange = Exchange::begin(serving, &request, peer);
     request.extensions_mut().insert(exchange.caller.clone());
     let router = serving.router.load_full();
+    let version = request.version();
     let answer = match framing::check(&request) {
         Ok(()) => router.handle(request).await,
         // What follows on this connection cannot be trusted either.
         Err(refusal) => return closing(exchange.end(Err(refusal))),
     };
-    exchange.end(answer)
+    let response = exchange.end(answer);
+    // HTTP/2 says goodbye in a frame of its own.
+    let is_last = serving.closing.load(Ordering::Relaxed) && version <= Version::HTTP_11;
+    if is_last { closing(response) } else { response }
 }
 
 /// A request that is being answered.

@@ -9,6 +9,7 @@ mod config;
 mod exchange;
 mod framing;
 mod load;
+mod open_streams;
 mod parts;
 mod refusal;
 mod router;
@@ -21,7 +22,7 @@ mod work;
 pub use cluster::Cluster;
 pub use config::{FrontConfig, Route, ServerTiming};
 pub use refusal::Refusal;
-pub use server::{Front, Report};
+pub use server::{Front, Handle, Inherited, Reloaded, Report, Spoken};
 pub use sub::Sub;
 pub use work::Work;
 
@@ -38,6 +39,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A socket that was given to the front cannot be listened on.
+    #[error("a socket this front was given cannot be listened on: {0}; LISTEN_FDS must be TCP sockets")]
+    Inherited(std::io::Error),
     /// The routing table has mistakes, one line each.
     #[error("{}", .0.join("\n"))]
     Routes(Vec<String>),

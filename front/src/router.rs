@@ -9,7 +9,7 @@ use tempest_protocol::{Code, Queue};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::{Cluster, Error, Refusal, Route, Sub, Work, translate};
+use crate::{Cluster, Error, FrontConfig, Refusal, Route, Sub, Work, translate};
 
 /// The routing table.
 pub(crate) struct Router {
@@ -62,10 +62,11 @@ impl PathParams {
 }
 
 impl Router {
-    /// Builds the table. Of several routes for one path the first that takes the method wins.
+    /// Builds the table of a configuration that need not be in force yet. Of several routes for one path the first that
+    /// takes the method wins.
     ///
     /// Errors: every mistake in it.
-    pub(crate) fn new(cluster: &Cluster, routes: &[Route]) -> Result<Self, Error> {
+    pub(crate) fn new(cluster: &Cluster, config: &FrontConfig) -> Result<Self, Error> {
         let mut router = Self {
             hosts: HashMap::new(),
             any_host: PathRouter::new(),
@@ -73,9 +74,8 @@ impl Router {
             folders: Vec::new(),
         };
         let mut wrong = Vec::new();
-        for route in routes {
-            let added = route.check().and_then(|()| router.add(cluster, route).map_err(|error| vec![error]));
-            wrong.extend(added.err().into_iter().flatten());
+        for route in &config.checked_routes().map_err(Error::Routes)? {
+            wrong.extend(router.add(cluster, config, route).err());
         }
         for (host, folder, entry) in std::mem::take(&mut router.folders) {
             wrong.extend(insert(router.paths(host.as_deref()), &folder, &entry).err());
@@ -88,11 +88,11 @@ impl Router {
         &self.queues
     }
 
-    fn add(&mut self, cluster: &Cluster, route: &Route) -> Result<(), String> {
+    fn add(&mut self, cluster: &Cluster, config: &FrontConfig, route: &Route) -> Result<(), String> {
         let target = match (&route.topic, &route.static_dir) {
             (Some(topic), _) => Target::Sub(Sub::new(cluster.clone(), Some(topic.as_str().into()))),
             (_, Some(folder)) => Target::Files(ServeDir::new(folder)),
-            _ => Target::Work(cluster.work_route(route).map_err(|error| error.to_string())?),
+            _ => Target::Work(cluster.work_under(config, route).map_err(|error| error.to_string())?),
         };
         if let Some(queue) = &route.queue {
             self.queues.push(Queue::new(queue).map_err(|error| error.to_string())?);

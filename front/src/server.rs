@@ -5,28 +5,34 @@ mod accept;
 mod connection;
 mod http1;
 mod listen;
+mod reload;
+mod sockets;
+mod stop;
 mod takeover;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use tempest_broker::Broker;
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::info;
+use tokio_util::sync::CancellationToken;
 
-use crate::{Cluster, Error, FrontConfig, Route, router::Router};
-use accept::Acceptor;
+use crate::{Cluster, Error, FrontConfig, router::Router};
+use sockets::{Estate, Listening};
 
 pub(crate) use connection::Peer;
+pub use reload::{Handle, Reloaded};
+pub use sockets::{Inherited, Spoken};
+pub use stop::Report;
 pub(crate) use takeover::Takeover;
 
 /// A front that listens.
 pub struct Front {
     serving: Arc<Serving>,
-    listeners: Vec<TcpListener>,
+    listening: Vec<Listening>,
     addresses: Vec<SocketAddr>,
-    drain: Duration,
 }
 
 /// What all connections of a front share.
@@ -34,22 +40,8 @@ pub(crate) struct Serving {
     pub(crate) cluster: Cluster,
     /// A request keeps the table it began with.
     pub(crate) router: ArcSwap<Router>,
-}
-
-/// How a front ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Connections that were cut because the grace was over.
-    pub cut: usize,
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.cut {
-            0 => f.write_str("front: stopped, nothing was left"),
-            cut => write!(f, "front: stopped, {cut} connections were cut"),
-        }
-    }
+    /// New connections are no longer taken, and each response is the last of its connection.
+    pub(crate) closing: AtomicBool,
 }
 
 impl Front {
@@ -57,22 +49,26 @@ impl Front {
     ///
     /// Errors: [`Error::Routes`], [`Error::Bind`], [`Error::Bus`].
     pub async fn bind(broker: Broker, config: FrontConfig) -> Result<Self, Error> {
-        let routes = if config.routes.is_empty() { Route::defaults() } else { config.routes.clone() };
-        let wrong: Vec<_> = routes.iter().filter_map(|route| route.check().err()).flatten().collect();
-        if !wrong.is_empty() {
-            return Err(Error::Routes(wrong));
-        }
-        let mut listeners = Vec::new();
-        for address in &config.listen {
-            listeners.extend(listen::listen(address).await?);
-        }
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let drain = Duration::from_millis(config.drain_ms);
+        Self::bind_with(broker, config, Inherited::default()).await
+    }
+
+    /// The same on sockets that somebody else has opened, as far as there are any.
+    ///
+    /// Errors: [`Error::Routes`], [`Error::Bind`], [`Error::Inherited`], [`Error::Bus`].
+    pub async fn bind_with(
+        broker: Broker,
+        config: FrontConfig,
+        mut inherited: Inherited,
+    ) -> Result<Self, Error> {
+        config.checked_routes().map_err(Error::Routes)?;
+        let listening = inherited.or_listen(Spoken::Http, &config.listen).await?;
+        let addresses = listening.iter().map(|it| it.address).collect();
         let cluster = Cluster::open(broker, config).await?;
-        let router = Router::new(&cluster, &routes)?;
+        let router = Router::new(&cluster, &cluster.shared.config.load())?;
         cluster.announce(router.queues().to_vec());
-        let serving = Arc::new(Serving { cluster, router: ArcSwap::from_pointee(router) });
-        Ok(Self { serving, listeners, addresses, drain })
+        let (router, closing) = (ArcSwap::from_pointee(router), AtomicBool::new(false));
+        let serving = Arc::new(Serving { cluster, router, closing });
+        Ok(Self { serving, listening, addresses })
     }
 
     /// Where it listens.
@@ -85,33 +81,15 @@ impl Front {
         &self.serving.cluster
     }
 
-    /// Serves until `shutdown`, then stops in order: no new connections, event streams end with a hint to
-    /// reconnect, replies in flight are waited for, the rest is cut.
+    /// What can be done with it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.serving.clone(), Estate::of(&self.listening))
+    }
+
+    /// Serves until `shutdown`, then stops in order: it is no longer ready, but serves for `stop_delay_ms`; no new
+    /// connections; event streams end with a hint to reconnect; replies in flight are waited for up to `drain_ms`;
+    /// the rest is cut.
     pub async fn run(self, shutdown: CancellationToken) -> Report {
-        let (connections, cutting) = (TaskTracker::new(), CancellationToken::new());
-        let accepting = TaskTracker::new();
-        let acceptor = Acceptor {
-            serving: self.serving.clone(),
-            connections: connections.clone(),
-            shutdown,
-            cutting: cutting.clone(),
-        };
-        for listener in self.listeners {
-            accepting.spawn(acceptor.clone().accept(listener));
-        }
-        accepting.close();
-        accepting.wait().await;
-        info!(connections = connections.len(), streams = self.serving.cluster.streams(), "stopping");
-        self.serving.cluster.end_streams();
-        connections.close();
-        let cut = match tokio::time::timeout(self.drain, connections.wait()).await {
-            Ok(()) => 0,
-            Err(_) => connections.len(),
-        };
-        // Dropping a connection cancels its job; the close below waits for these cancels.
-        cutting.cancel();
-        connections.wait().await;
-        self.serving.cluster.close(Duration::from_secs(2)).await;
-        Report { cut }
+        stop::run(self.serving, self.listening, shutdown).await
     }
 }

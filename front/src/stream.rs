@@ -9,11 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use tempest_broker::{Live, Subscription};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::open_streams::StreamPermit;
 
 /// Browsers come back after this long, drawn evenly: a front that restarts is not stormed.
 const RETRY_MS: std::ops::Range<u32> = 1_000..4_000;
@@ -29,7 +28,7 @@ pub(crate) struct EventStream {
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     first: bool,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _permit: StreamPermit,
 }
 
 impl EventStream {
@@ -37,7 +36,7 @@ impl EventStream {
         subscription: Subscription,
         heartbeat: Duration,
         stopping: &CancellationToken,
-        permit: OwnedSemaphorePermit,
+        permit: StreamPermit,
     ) -> Self {
         Self {
             topics_left: subscription.topics(),

@@ -54,7 +54,8 @@ impl Sub {
             return Ok(head.map(|()| Body::empty()));
         }
         let shared = &self.cluster.shared;
-        let permit = shared.streams.clone().try_acquire_owned().map_err(|_| Refusal::new(Code::QueueFull))?;
+        let streams_max = shared.config.load().streams_max;
+        let permit = shared.streams.open(streams_max).ok_or_else(|| Refusal::new(Code::QueueFull))?;
         let subscription = shared.topics.subscribe(&topics).await.map_err(|error| {
             tracing::debug!(%error, "topics cannot be subscribed to");
             Refusal::new(Code::RedisAway)

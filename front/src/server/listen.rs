@@ -1,8 +1,13 @@
-//! Sockets that are listened on.
+//! Sockets that this process opens to listen on.
 
-use tokio::net::{TcpListener, lookup_host};
+use std::{io, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::Error;
+
+/// Connections that may wait to be accepted; the system takes less if `net.core.somaxconn` says so.
+pub(super) const BACKLOG: i32 = 4_096;
 
 /// Listens on every address a host name stands for.
 pub(super) async fn listen(address: &str) -> Result<Vec<TcpListener>, Error> {
@@ -14,16 +19,26 @@ pub(super) async fn listen(address: &str) -> Result<Vec<TcpListener>, Error> {
         if let Some(first) = listeners.first().and_then(|listener| listener.local_addr().ok()) {
             socket.set_port(first.port());
         }
-        match TcpListener::bind(socket).await {
+        match open(socket) {
             Ok(listener) => listeners.push(listener),
             // A machine may have no IPv6 although `localhost` names it.
-            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => last = Some(error),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => last = Some(error),
             Err(error) => return Err(bind(error)),
         }
     }
     match (listeners.is_empty(), last) {
         (true, Some(error)) => Err(bind(error)),
-        (true, None) => Err(bind(std::io::Error::other("it stands for no address"))),
+        (true, None) => Err(bind(io::Error::other("it stands for no address"))),
         _ => Ok(listeners),
     }
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let no_ipv6 = |error| io::Error::new(io::ErrorKind::AddrNotAvailable, error);
+    let socket =
+        if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6().map_err(no_ipv6)? };
+    // Connections of a front that was here before may still be in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG.unsigned_abs())
 }

@@ -112,7 +112,7 @@ impl Scene {
                     streams.end_streams();
                 };
                 axum::serve(listener, app).with_graceful_shutdown(stopped).await.expect("served");
-                Report { cut: 0 }
+                Report::default()
             });
             Running { address, cluster, broker, shutdown, ended: Some(ended), runtime: self.handle() }
         });
