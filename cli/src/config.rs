@@ -50,6 +50,16 @@ pub(crate) struct Value {
     pub(crate) origin: Origin,
 }
 
+impl Value {
+    /// Its text, but for what is nobody's business: a password in a URL.
+    pub(crate) fn shown(&self) -> String {
+        match self.setting.key {
+            "redis.url" => Settings::new(&self.text, "").shown_url(),
+            _ => self.text.clone(),
+        }
+    }
+}
+
 /// All settings, routes and workers that are in force.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -103,6 +113,21 @@ impl Config {
     pub(crate) fn value(&self, key: &str) -> &Value {
         let found = self.values.iter().find(|value| value.setting.key == key);
         found.unwrap_or_else(|| panic!("{key} is not in the table of settings"))
+    }
+
+    /// Settings that have another value there: the one here, and the one there.
+    pub(crate) fn changes<'c>(&'c self, other: &'c Self) -> Vec<(&'c Value, &'c Value)> {
+        let pairs = self.values.iter().zip(&other.values);
+        pairs.filter(|(here, there)| here.text != there.text).collect()
+    }
+
+    /// Takes the value of these settings from another configuration.
+    pub(crate) fn keep(&mut self, other: &Self, of: impl Fn(&str) -> bool) {
+        for (value, kept) in self.values.iter_mut().zip(&other.values) {
+            if of(value.setting.key) {
+                value.clone_from(kept);
+            }
+        }
     }
 
     fn text(&self, key: &str) -> &str {

@@ -22,12 +22,20 @@ impl Failure {
 
     /// A second signal: exit code 130, as of a program that Ctrl-C ends.
     pub(crate) fn interrupted() -> Self {
-        Self { lines: Vec::new(), code: 130 }
+        Self {
+            lines: vec!["a second signal: ended at once, whatever was in flight is lost".into()],
+            code: 130,
+        }
+    }
+
+    /// Why, one line each.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flat_map(|line| line.lines())
     }
 
     /// Says why, one line each.
     pub(crate) fn report(&self) -> ExitCode {
-        for line in self.lines.iter().flat_map(|line| line.lines()) {
+        for line in self.lines() {
             eprintln!("tempest: {line}");
         }
         ExitCode::from(self.code)

@@ -10,12 +10,16 @@ mod config;
 mod failure;
 mod file;
 mod flags;
+mod given;
 mod log;
 mod open_files;
 mod output;
 mod private_redis;
+mod reload;
+mod service;
 mod setting;
 mod signals;
+mod successor;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -23,6 +27,7 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use failure::Failure;
+use given::Given;
 
 /// How long what is still running may hold up the end.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
@@ -32,11 +37,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return usage(&error),
     };
+    // Before there are threads.
+    let given = match command {
+        Command::Up(_) | Command::Front(_) => Given::take(),
+        _ => Ok(Given::default()),
+    };
+    let given = match given {
+        Ok(given) => given,
+        Err(failure) => return failure.report(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
     };
-    let result = runtime.block_on(Box::pin(run(command)));
+    let result = runtime.block_on(Box::pin(run(command, given)));
     runtime.shutdown_timeout(LAST_MOMENTS);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,10 +58,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Failure> {
+async fn run(command: Command, given: Given) -> Result<(), Failure> {
     match command {
-        Command::Up(args) => Box::pin(cmd::up::run(&args)).await,
-        Command::Front(args) => Box::pin(cmd::front::run(&args)).await,
+        Command::Up(args) => Box::pin(cmd::up::run(&args, given)).await,
+        Command::Front(args) => Box::pin(cmd::front::run(&args, given)).await,
         Command::Push(args) => Box::pin(cmd::push::run(&args)).await,
         Command::Publish(args) => cmd::publish::run(&args).await,
         Command::Queues(args) => cmd::queues::run(&args).await,

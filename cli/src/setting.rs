@@ -105,6 +105,15 @@ settings! {
         "How it is logged: text or json.";
 }
 
+/// Settings, and sections of them, that a running front cannot change. All others follow a reload.
+const NEED_RESTART: &[&str] = &["front.listen", "redis", "supervisor", "log.format"];
+
+/// Whether a change of this setting waits for a restart.
+pub(crate) fn needs_restart(key: &str) -> bool {
+    let section = key.split('.').next().unwrap_or_default();
+    NEED_RESTART.contains(&key) || NEED_RESTART.contains(&section)
+}
+
 impl Setting {
     /// The setting of this key, if there is one.
     pub(crate) fn find(key: &str) -> Option<&'static Self> {
@@ -194,6 +203,15 @@ mod tests {
             assert_eq!(SETTINGS.iter().filter(same).count(), 1, "{}", setting.key);
             assert!(setting.key.contains('.') && setting.doc.ends_with('.'), "{}", setting.key);
         }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_in_the_table() {
+        for name in NEED_RESTART {
+            let named = |setting: &&Setting| setting.key == *name || setting.section_and_key().0 == *name;
+            assert!(SETTINGS.iter().any(|setting| named(&setting)), "{name}");
+        }
+        assert!(needs_restart("redis.url") && !needs_restart("front.timeout_ms"));
     }
 
     #[test]

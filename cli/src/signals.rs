@@ -1,34 +1,85 @@
-//! The first signal stops in order, the second ends at once.
+//! What a running process is told by signals: `SIGINT` and `SIGTERM` stop it in order, a second one ends it at once,
+//! `SIGHUP` reloads its configuration, `SIGUSR2` starts what takes its place.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::{
+    io::{IsTerminal, stdin},
+    sync::Arc,
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 
-/// What `SIGINT`, `SIGTERM` and `SIGHUP` have said so far.
+/// What signals have said so far. Clones hear the same.
 #[derive(Clone)]
 pub(crate) struct Signals {
-    /// Raised by the first.
+    /// Raised by the first that stops.
     pub(crate) stop: CancellationToken,
     /// Raised by the second.
-    pub(crate) now: CancellationToken,
+    now: CancellationToken,
+    /// Several that come before one is heard count once.
+    reload: Arc<Notify>,
+    replace: Arc<Notify>,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Stop,
+    Reload,
+    Replace,
 }
 
 impl Signals {
     /// Listens from now on.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let mut heard = Vec::new();
-        for kind in kinds {
-            heard.push(
-                signal(kind).map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?,
-            );
+        let signals = Self {
+            stop: CancellationToken::new(),
+            now: CancellationToken::new(),
+            reload: Arc::default(),
+            replace: Arc::default(),
+        };
+        signals.on(SignalKind::interrupt(), Self::stop)?;
+        signals.on(SignalKind::terminate(), Self::stop)?;
+        signals.on(SignalKind::user_defined2(), |told| told.replace.notify_one())?;
+        let at_terminal = stdin().is_terminal();
+        signals.on(SignalKind::hangup(), move |told| {
+            // A terminal that was closed says it in this way too, and nobody is left there to stop anything.
+            if at_terminal && !stdin().is_terminal() { told.stop() } else { told.reload.notify_one() }
+        })
+    }
+
+    fn on(&self, kind: SignalKind, act: impl Fn(&Self) + Send + 'static) -> Result<Self, Failure> {
+        let cannot = |error| Failure::new(format!("cannot listen to signals: {error}"));
+        let mut heard: Signal = signal(kind).map_err(cannot)?;
+        let told = self.clone();
+        tokio::spawn(async move {
+            while heard.recv().await.is_some() {
+                act(&told);
+            }
+        });
+        Ok(self.clone())
+    }
+
+    fn stop(&self) {
+        if self.stop.is_cancelled() {
+            self.now.cancel();
         }
-        let signals = Self { stop: CancellationToken::new(), now: CancellationToken::new() };
-        for signal in heard {
-            tokio::spawn(listen(signal, signals.clone()));
+        self.stop.cancel();
+    }
+
+    /// Waits for the next order. To stop comes before all others. Cancel-safe.
+    pub(crate) async fn told(&self) -> Told {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Told::Stop,
+            () = self.reload.notified() => Told::Reload,
+            () = self.replace.notified() => Told::Replace,
         }
-        Ok(signals)
     }
 
     /// Runs something until it ends by itself or the second signal comes.
@@ -40,14 +91,5 @@ impl Signals {
             result = work => result,
             () = self.now.cancelled() => Err(Failure::interrupted()),
         }
-    }
-}
-
-async fn listen(mut signal: Signal, signals: Signals) {
-    while signal.recv().await.is_some() {
-        if signals.stop.is_cancelled() {
-            signals.now.cancel();
-        }
-        signals.stop.cancel();
     }
 }

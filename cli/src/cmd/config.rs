@@ -27,13 +27,7 @@ fn print_text(config: &Config) -> Result<(), Failure> {
     let rows: Vec<_> = config
         .values()
         .iter()
-        .map(|value| {
-            vec![
-                value.setting.key.to_owned(),
-                shown(value.setting.key, &value.text),
-                value.origin.to_string(),
-            ]
-        })
+        .map(|value| vec![value.setting.key.to_owned(), value.shown(), value.origin.to_string()])
         .collect();
     print_table(&["SETTING", "VALUE", "ORIGIN"], &rows)?;
     for route in &config.routes {
@@ -53,21 +47,12 @@ fn print_text(config: &Config) -> Result<(), Failure> {
     if config.routes.is_empty() && config.workers.is_empty() { Ok(()) } else { print(b"\n") }
 }
 
-/// A password in a URL is nobody's business.
-fn shown(key: &str, text: &str) -> String {
-    match key {
-        "redis.url" => tempest_broker::Settings::new(text, "").shown_url(),
-        _ => text.to_owned(),
-    }
-}
-
 fn as_json(config: &Config) -> Value {
     let settings: Map<_, _> = config
         .values()
         .iter()
         .map(|value| {
-            let shown =
-                json!({ "value": shown(value.setting.key, &value.text), "origin": value.origin.to_string() });
+            let shown = json!({ "value": value.shown(), "origin": value.origin.to_string() });
             (value.setting.key.to_owned(), shown)
         })
         .collect();

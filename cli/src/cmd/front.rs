@@ -1,44 +1,109 @@
-//! `tempest front`
+//! `tempest front`: alone, with a configuration that can change and a front that can take its place.
 
 use std::net::SocketAddr;
 
 use tempest_broker::Broker;
-use tempest_front::Front;
+use tempest_front::{Front, Handle};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::{
     args::FrontArgs,
     config::{Config, Sources},
     failure::Failure,
-    log,
+    given::Given,
+    log::{self, Log},
     output::print,
-    signals::Signals,
+    reload::Reloader,
+    service,
+    signals::{Signals, Told},
+    successor::Origin,
 };
 
-pub(crate) async fn run(args: &FrontArgs) -> Result<(), Failure> {
-    let sources = Sources {
-        flags: args.flags.given(),
-        file: args.file.config.as_deref(),
-        up: super::running(),
-        only_connects: false,
-    };
-    let config = Config::load(&sources)?;
-    log::start(&config, false);
-    crate::open_files::raise();
-    let signals = Signals::listen()?;
-    signals.guard(Box::pin(serve(&config, &signals))).await
+/// What the front runs with, from its first moment on.
+struct Start<'a> {
+    load: &'a (dyn Fn() -> Result<Config, Failure> + Sync),
+    origin: Origin,
+    log: Log,
+    signals: Signals,
 }
 
-async fn serve(config: &Config, signals: &Signals) -> Result<(), Failure> {
-    let broker = Broker::connect(config.broker(None, "tempest front")).await?;
-    let front = Front::bind(broker.clone(), config.front()).await?;
-    for url in urls(&config.front().listen, front.addresses()) {
-        print(format!("front {url}\n").as_bytes())?;
+pub(crate) async fn run(args: &FrontArgs, given: Given) -> Result<(), Failure> {
+    let origin = Origin::of_this_process();
+    let load = || {
+        Config::load(&Sources {
+            flags: args.flags.given(),
+            file: args.file.config.as_deref(),
+            up: super::running(),
+            only_connects: false,
+        })
+    };
+    let config = load()?;
+    let log = log::start(&config, false);
+    crate::open_files::raise();
+    let start = Start { load: &load, origin, log, signals: Signals::listen()? };
+    start.signals.guard(Box::pin(start.serve(config, given))).await
+}
+
+impl Start<'_> {
+    async fn serve(&self, config: Config, given: Given) -> Result<(), Failure> {
+        let (sockets, waiting) = given.split();
+        let was_given = !sockets.is_empty();
+        let broker = Broker::connect(config.broker(None, "tempest front")).await?;
+        let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
+        let listen = if was_given { Vec::new() } else { config.front().listen };
+        for url in urls(&listen, front.addresses()) {
+            print(format!("front {url}\n").as_bytes())?;
+        }
+        let shown = broker.settings().shown_url();
+        print(format!("redis {shown}\n").as_bytes())?;
+
+        let (handle, stop) = (front.handle(), CancellationToken::new());
+        let mut running = tokio::spawn(front.run(stop.clone()));
+        waiting.ready();
+        tokio::select! {
+            () = self.obey(config, handle) => {}
+            ended = &mut running => {
+                ended.map_err(|error| Failure::new(format!("the front failed: {error}")))?;
+                return Err(Failure::new("the front has ended by itself"));
+            }
+        }
+        stop.cancel();
+        let report = running.await.map_err(|error| Failure::new(format!("the front failed: {error}")))?;
+        broker.close().await;
+        print(format!("{report}\n").as_bytes())
     }
-    let shown = broker.settings().shown_url();
-    print(format!("redis {shown}\n").as_bytes())?;
-    let report = front.run(signals.stop.clone()).await;
-    broker.close().await;
-    print(format!("{report}\n").as_bytes())
+
+    /// Does what signals say until this front has to stop.
+    async fn obey(&self, config: Config, front: Handle) {
+        let (load, log) = (self.load, &self.log);
+        let mut reloader = Reloader { config, load, front: front.clone(), log, has_workers: false };
+        loop {
+            match self.signals.told().await {
+                Told::Reload => reloader.reload(),
+                Told::Replace => match self.replace(&front).await {
+                    Ok(pid) => return print_replaced(pid),
+                    Err(why) => error!("no new front: {why}; this one serves on"),
+                },
+                Told::Stop => return service::stopping(),
+            }
+        }
+    }
+
+    /// Starts a front that takes the place of this one. Gives its process id when it serves.
+    async fn replace(&self, front: &Handle) -> Result<u32, String> {
+        let sockets = front.sockets().map_err(|error| error.to_string())?;
+        let pid = self.origin.succeed(sockets, &self.signals.stop).await?;
+        // From here on this process is not the service: that it ends is nobody's concern.
+        service::is_now(pid);
+        Ok(pid)
+    }
+}
+
+fn print_replaced(pid: u32) {
+    // Nobody may read it; that hinders nothing.
+    print(format!("process {pid} takes the place of this front, which finishes what it holds\n").as_bytes())
+        .ok();
 }
 
 /// Where people reach a front: as it was told, with the port it was given.

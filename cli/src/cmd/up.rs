@@ -7,20 +7,24 @@ use std::{
 };
 
 use tempest_broker::Broker;
-use tempest_front::Front;
+use tempest_front::{Front, Handle};
 use tempest_protocol::Queue;
 use tempest_supervisor::{Spawner, Supervisor};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::{
     args::UpArgs,
     cluster::{Addresses, Claimed},
     config::{Config, Origin, Sources},
     failure::Failure,
-    log,
+    given::Given,
+    log::{self, Log},
     output::{print, printer},
     private_redis::{PrivateRedis, Wish},
-    signals::Signals,
+    reload::Reloader,
+    service,
+    signals::{Signals, Told},
 };
 
 /// How long a Redis may read its data at the start.
@@ -28,21 +32,31 @@ const LOADING: Duration = Duration::from_secs(120);
 /// How long to wait for the first workers before the addresses are said.
 const FIRST_WORKERS: Duration = Duration::from_secs(3);
 
-pub(crate) async fn run(args: &UpArgs) -> Result<(), Failure> {
-    let sources =
-        Sources { flags: args.flags.given(), file: args.file.config.as_deref(), ..Sources::default() };
-    let config = Config::load(&sources)?;
-    log::start(&config, false);
-    crate::open_files::raise();
-    let signals = Signals::listen()?;
-    signals.guard(Box::pin(up(&config, &signals))).await
+/// What the cluster runs with, from its first moment on.
+struct Start<'a> {
+    load: &'a (dyn Fn() -> Result<Config, Failure> + Sync),
+    log: Log,
+    signals: Signals,
 }
 
-async fn up(config: &Config, signals: &Signals) -> Result<(), Failure> {
+pub(crate) async fn run(args: &UpArgs, given: Given) -> Result<(), Failure> {
+    let load = || {
+        let file = args.file.config.as_deref();
+        Config::load(&Sources { flags: args.flags.given(), file, ..Sources::default() })
+    };
+    let config = load()?;
+    let log = log::start(&config, false);
+    crate::open_files::raise();
+    let start = Start { load: &load, log, signals: Signals::listen()? };
+    start.signals.guard(Box::pin(up(config, &start, given))).await
+}
+
+async fn up(config: Config, start: &Start<'_>, given: Given) -> Result<(), Failure> {
     let claimed = Claimed::claim()?;
     let spawner = Arc::new(Spawner::start());
-    let redis = if config.names_redis() { None } else { Some(start_redis(config, &claimed, spawner).await?) };
-    let served = Box::pin(serve(config, &claimed, redis.as_ref(), signals)).await;
+    let redis =
+        if config.names_redis() { None } else { Some(start_redis(&config, &claimed, spawner).await?) };
+    let served = Box::pin(serve(config, &claimed, redis.as_ref(), start, given)).await;
     drop(claimed);
     if let Some(redis) = redis {
         redis.stop().await;
@@ -70,15 +84,19 @@ async fn start_redis(
 }
 
 async fn serve(
-    config: &Config,
+    config: Config,
     claimed: &Claimed,
     redis: Option<&PrivateRedis>,
-    signals: &Signals,
+    start: &Start<'_>,
+    given: Given,
 ) -> Result<(), Failure> {
+    let signals = &start.signals;
+    let (sockets, waiting) = given.split();
+    let listen = if sockets.is_empty() { config.front().listen } else { Vec::new() };
     let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
     loaded(&broker).await?;
-    let front = Front::bind(broker.clone(), config.front()).await?;
-    let urls = super::front::urls(&config.front().listen, front.addresses());
+    let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
+    let (urls, handle) = (super::front::urls(&listen, front.addresses()), front.handle());
 
     let (front_stop, workers_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut front = tokio::spawn(front.run(front_stop.clone()));
@@ -87,13 +105,15 @@ async fn serve(
     let supervisor = Supervisor::new(broker.clone(), config.workers.clone(), config.supervisor());
     let workers = tokio::spawn(supervisor.run(lines, workers_stop.clone()));
 
-    signals.stop.run_until_cancelled(first_workers(&broker, config)).await;
-    announce(config, claimed, &broker, &urls)?;
-    print(say(&broker, redis, &urls, config).as_bytes())?;
+    signals.stop.run_until_cancelled(first_workers(&broker, &config)).await;
+    announce(&config, claimed, &broker, &urls)?;
+    print(say(&broker, redis, &urls, &config).as_bytes())?;
+    waiting.ready();
     let early = tokio::select! {
-        () = signals.stop.cancelled() => None,
+        () = start.obey(config, handle) => None,
         ended = &mut front => Some(ended),
     };
+    service::stopping();
 
     print(b"stopping: the front finishes what it holds, then the workers; once more ends at once\n")?;
     front_stop.cancel();
@@ -107,6 +127,24 @@ async fn serve(
     printing.await.ok();
     broker.close().await;
     print(format!("{}\n{}\n", front?, workers?).as_bytes())
+}
+
+impl Start<'_> {
+    /// Does what signals say until the cluster has to stop.
+    async fn obey(&self, config: Config, front: Handle) {
+        let mut reloader = Reloader { config, load: self.load, front, log: &self.log, has_workers: true };
+        loop {
+            match self.signals.told().await {
+                Told::Reload => reloader.reload(),
+                Told::Replace => {
+                    error!(
+                        "SIGUSR2: only tempest front can be replaced while it serves; a whole cluster is stopped and started"
+                    );
+                }
+                Told::Stop => return,
+            }
+        }
+    }
 }
 
 /// Waits until a Redis that reads its data takes commands.
