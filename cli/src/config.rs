@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempest_broker::Settings;
-use tempest_front::{FrontConfig, Route};
+use tempest_front::{FrontConfig, Proxies, Route};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
 
@@ -170,6 +170,9 @@ impl Config {
             drain_ms: self.number("front.drain_ms"),
             server_timing: self.text("front.server_timing").parse().unwrap_or_default(),
             stop_delay_ms: self.number("front.stop_delay_ms"),
+            trusted_proxies: Proxies::new(&split(self.text("front.trusted_proxies")).collect::<Vec<_>>())
+                .unwrap_or_default(),
+            proxy_protocol: self.text("front.proxy_protocol") == "on",
             routes: self.routes.clone(),
         }
     }

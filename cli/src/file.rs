@@ -195,7 +195,7 @@ fn number(value: &DeValue<'_>) -> Option<u64> {
 fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, &'static str> {
     match setting.kind {
         Kind::Integer { .. } => number(value).map(|number| number.to_string()).ok_or("a whole number"),
-        Kind::Addresses => {
+        Kind::Addresses | Kind::Networks => {
             let list = value.as_array().and_then(|items| {
                 items.iter().map(|item| item.get_ref().as_str()).collect::<Option<Vec<_>>>()
             });

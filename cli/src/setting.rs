@@ -1,6 +1,7 @@
 //! The one table of settings. It feeds the command line, its help, the checks of `tempest.toml`, `tempest config` and
 //! `tempest init`; a test compares its defaults with the crates that use them.
 
+use tempest_front::Proxies;
 use tempest_protocol::Prefix;
 
 /// Where a setting is of use.
@@ -44,6 +45,8 @@ pub(crate) enum Kind {
     Prefix,
     /// What topics begin with; may be empty.
     TopicPrefix,
+    /// Addresses and networks, separated by commas; in the file also a list; may be empty.
+    Networks,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A filter of log levels.
@@ -89,6 +92,10 @@ settings! {
         "asked" [FRONT | UP] "Which responses have Server-Timing: never, asked (by x-server-timing in the request) or always.";
     "front.stop_delay_ms" "stop-delay-ms" "TEMPEST_STOP_DELAY_MS" (Kind::Integer { min: 0, max: HOUR_MS })
         "0" [FRONT | UP] "How long a stopping front still serves after it is no longer ready, in milliseconds.";
+    "front.trusted_proxies" "trusted-proxies" "TEMPEST_TRUSTED_PROXIES" (Kind::Networks) "" [FRONT | UP]
+        "Addresses and networks whose word about their clients is believed: Forwarded, X-Forwarded-*, x-request-id.";
+    "front.proxy_protocol" "proxy-protocol" "TEMPEST_PROXY_PROTOCOL" (Kind::Word(&["off", "on"])) "off" [FRONT | UP]
+        "on: connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
     "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
@@ -150,6 +157,7 @@ impl Setting {
                 let fits = value.len() <= 64 && value.bytes().all(good);
                 if fits { Ok(()) } else { wrong("at most 64 of the characters A-Z a-z 0-9 . _ - / :") }
             }
+            Kind::Networks => Proxies::new(&split(value).collect::<Vec<_>>()).map(drop),
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => wrong(&words.join(" or ")),
             Kind::Filter => match tracing_subscriber::EnvFilter::builder().parse(value) {
@@ -164,6 +172,7 @@ impl Setting {
         match self.kind {
             Kind::Integer { .. } => "NUMBER",
             Kind::Addresses => "HOST:PORT",
+            Kind::Networks => "NETWORKS",
             Kind::Url => "URL",
             Kind::Prefix | Kind::TopicPrefix => "PREFIX",
             Kind::Word(_) => "WORD",
@@ -241,5 +250,6 @@ mod tests {
         assert!(wrong("redis.url", "localhost:6379").contains("redis://127.0.0.1:6379"));
         assert!(wrong("redis.prefix", "a b").contains("prefix"));
         assert!(wrong("log.format", "xml").contains("text or json"));
+        assert!(wrong("front.trusted_proxies", "10.0.0.0/8,proxy").contains("\"proxy\" is no address"));
     }
 }

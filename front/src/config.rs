@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use tempest_broker::Caps;
 use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 
+use crate::caller::Proxies;
+
 /// A front: where it listens, its limits, its routes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +33,11 @@ pub struct FrontConfig {
     /// How long it still serves after it has said that it is no longer ready, in milliseconds: the time a load
     /// balancer takes to notice.
     pub stop_delay_ms: u64,
+    /// Networks whose word about their clients is believed: `Forwarded`, `X-Forwarded-*`, `x-request-id`.
+    #[serde(skip)]
+    pub trusted_proxies: Proxies,
+    /// Whether connections from trusted proxies begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Routes; none: [`Route::defaults`].
     #[serde(skip)]
     pub routes: Vec<Route>,
@@ -50,6 +57,8 @@ impl Default for FrontConfig {
             drain_ms: 30_000,
             server_timing: ServerTiming::default(),
             stop_delay_ms: 0,
+            trusted_proxies: Proxies::default(),
+            proxy_protocol: false,
             routes: Vec::new(),
         }
     }

@@ -3,14 +3,15 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use tracing::debug;
 
 use crate::{
     Refusal,
-    caller::Caller,
+    caller::{Caller, REQUEST_ID},
     framing,
     parts::Parts,
+    refusal::Form,
     server::{Peer, Serving},
 };
 
@@ -20,7 +21,7 @@ const SERVER_TIMING: &str = "server-timing";
 
 /// Answers one request of this front's own server.
 pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Response<Body> {
-    let exchange = Exchange::begin(serving, &request, peer);
+    let exchange = Exchange::begin(serving, &mut request, peer);
     request.extensions_mut().insert(exchange.caller.clone());
     let router = serving.router.load_full();
     let version = request.version();
@@ -42,25 +43,31 @@ struct Exchange {
     caller: Caller,
     method: Method,
     target: Uri,
-    /// The request's header fields, for the form of a refusal.
-    headers: HeaderMap,
+    /// How its client reads a refusal.
+    form: Form,
 }
 
 impl Exchange {
-    fn begin(serving: &Serving, request: &Request<Body>, peer: Peer) -> Self {
+    fn begin(serving: &Serving, request: &mut Request<Body>, peer: Peer) -> Self {
+        let config = serving.cluster.shared.config.load();
+        let caller = Caller::admit(request, peer, &config.trusted_proxies);
         let asked = || request.headers().contains_key(ASKS_TIMING);
         Self {
             began: Instant::now(),
-            tells_timing: serving.cluster.shared.config.load().server_timing.tells(asked),
-            caller: Caller::of(request, peer),
+            tells_timing: config.server_timing.tells(asked),
+            caller,
             method: request.method().clone(),
             target: request.uri().clone(),
-            headers: request.headers().clone(),
+            form: Form::of(request.headers()),
         }
     }
 
     fn end(self, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
-        let mut response = answer.unwrap_or_else(|refusal| refusal.respond(&self.headers));
+        let mut response =
+            answer.unwrap_or_else(|refusal| refusal.respond(self.form, self.caller.request_id.as_ref()));
+        if let Some(id) = &self.caller.request_id {
+            response.headers_mut().insert(REQUEST_ID, id.to_header());
+        }
         let parts = Parts::of(self.began, Instant::now(), response.extensions().get().copied());
         if self.tells_timing
             && let Some(value) = parts.to_header()

@@ -19,6 +19,7 @@ mod sub;
 mod translate;
 mod work;
 
+pub use caller::Proxies;
 pub use cluster::Cluster;
 pub use config::{FrontConfig, Route, ServerTiming};
 pub use refusal::Refusal;

@@ -1,9 +1,22 @@
 //! What a client is told when there is no reply: a code of the one table and its fixed sentence. Text from workers,
 //! Redis or the system has no way in here; it goes to the log.
 
+mod form;
+
+use std::time::Duration;
+
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
 use tempest_protocol::Code;
+
+use crate::caller::RequestId;
+
+pub(crate) use form::Form;
+
+const PAGE: &str = include_str!("refusal/page.html");
+/// The page has a style and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// A refusal: everything a client learns of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +24,7 @@ pub struct Refusal {
     code: Code,
     cause: Option<Cause>,
     allow: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 /// How a worker died, in words that are ours.
@@ -34,7 +48,7 @@ impl Cause {
 impl Refusal {
     /// A refusal with nothing but a code.
     pub fn new(code: Code) -> Self {
-        Self { code, cause: None, allow: None }
+        Self { code, cause: None, allow: None, retry_after: None }
     }
 
     /// A worker was lost; `message` tells how, if it is in words that are ours.
@@ -47,6 +61,12 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed) }
     }
 
+    /// The same, for clients that know when to come back.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code
@@ -56,32 +76,83 @@ impl Refusal {
         StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    fn text(&self) -> String {
-        let cause = match self.cause {
-            None => String::new(),
-            Some(Cause::Signal(signal)) => format!(" It was killed by signal {signal}."),
-            Some(Cause::Exit(code)) => format!(" It exited with code {code}."),
-        };
-        format!("{} {}: {}{cause}\n", self.status().as_u16(), self.code, self.code.sentence())
+    /// The sentence a client reads.
+    fn detail(&self) -> String {
+        match self.cause {
+            None => self.code.sentence().to_owned(),
+            Some(Cause::Signal(signal)) => {
+                format!("{} It was killed by signal {signal}.", self.code.sentence())
+            }
+            Some(Cause::Exit(code)) => format!("{} It exited with code {code}.", self.code.sentence()),
+        }
     }
-}
 
-impl Refusal {
-    /// The response to a request with these header fields. It carries the refusal in its extensions.
-    pub(crate) fn respond(self, _headers: &HeaderMap) -> Response<Body> {
+    /// The response to a request that prefers this form. It carries the refusal in its extensions.
+    pub(crate) fn respond(self, form: Form, request_id: Option<&RequestId>) -> Response<Body> {
         let status = self.status();
-        let mut response = Response::new(Body::from(self.text()));
+        let (content_type, body) = match form {
+            Form::Text => ("text/plain; charset=utf-8", self.text()),
+            Form::Problem => ("application/problem+json", self.problem(request_id)),
+            Form::Html => ("text/html; charset=utf-8", self.page(request_id)),
+        };
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(fastrand::u32(1..=3)));
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if form == Form::Html {
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, self.retry_after());
         }
         if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
         response.extensions_mut().insert(self);
         response
+    }
+
+    /// In seconds. Where nothing is known, clients that were refused together do not come back together.
+    fn retry_after(&self) -> HeaderValue {
+        match self.retry_after {
+            Some(wait) => HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            None => HeaderValue::from(fastrand::u32(1..=3)),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{} {}: {}\n", self.status().as_u16(), self.code, self.detail())
+    }
+
+    /// RFC 9457. The type is a name, not an address.
+    fn problem(&self, request_id: Option<&RequestId>) -> String {
+        let mut problem = json!({
+            "type": format!("urn:tempest:code:{}", self.code),
+            "title": self.title(),
+            "status": self.status().as_u16(),
+            "detail": self.detail(),
+            "code": self.code.as_str(),
+        });
+        if let Some(id) = request_id {
+            problem["request_id"] = id.as_str().into();
+        }
+        format!("{problem}\n")
+    }
+
+    /// Everything that is filled in is of an alphabet without markup: words of ours, digits, and a request's id.
+    fn page(&self, request_id: Option<&RequestId>) -> String {
+        let id = request_id.map(|id| format!(" · request {}", id.as_str())).unwrap_or_default();
+        PAGE.replace("{status}", self.status().as_str())
+            .replace("{title}", self.title())
+            .replace("{text}", &self.detail())
+            .replace("{code}", self.code.as_str())
+            .replace("{id}", &id)
+    }
+
+    fn title(&self) -> &'static str {
+        self.status().canonical_reason().unwrap_or("Error")
     }
 }

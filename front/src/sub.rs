@@ -12,7 +12,14 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tempest_protocol::{Code, Topic};
 
-use crate::{Cluster, Refusal, router::PathParams, server::Takeover, stream::EventStream};
+use crate::{
+    Cluster, Refusal,
+    caller::{Caller, REQUEST_ID},
+    refusal::Form,
+    router::PathParams,
+    server::Takeover,
+    stream::EventStream,
+};
 
 /// Topics of one stream.
 const TOPICS_MAX: usize = 32;
@@ -39,8 +46,8 @@ impl Sub {
     /// Answers one request. On a plaintext HTTP/1.1 connection of this front's own the stream takes the socket over
     /// and the future never resolves.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let headers = request.headers().clone();
-        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(&headers))
+        let form = Form::of(request.headers());
+        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(form, None))
     }
 
     /// The same, with a refusal that is not yet a response.
@@ -66,6 +73,10 @@ impl Sub {
             Some(takeover) => {
                 let added = request.extensions_mut().remove::<ResponseHeaders>().unwrap_or_default();
                 head.headers_mut().extend(added.0);
+                let caller = request.extensions().get::<Caller>();
+                if let Some(id) = caller.and_then(|caller| caller.request_id.as_ref()) {
+                    head.headers_mut().insert(REQUEST_ID, id.to_header());
+                }
                 takeover.take(head, stream).await
             }
             None => Ok(head.map(|()| Body::new(stream))),

@@ -22,16 +22,15 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Makes the arguments of a job.
-pub(crate) fn request_to_args(parts: &request::Parts, body: Bytes) -> HttpRequest {
+pub(crate) fn request_to_args(parts: &request::Parts, caller: Caller, body: Bytes) -> HttpRequest {
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-    let caller = Caller::of_parts(parts);
     HttpRequest {
         method: parts.method.as_str().to_owned(),
         url: raw_target(uri),
         headers: request_headers(&parts.headers, body.len()),
         body,
         remote: caller.address.map(|address| address.to_string()).unwrap_or_default(),
-        scheme: caller.scheme,
+        scheme: caller.scheme.to_owned(),
         host: caller.host,
     }
 }

@@ -20,9 +20,11 @@ use tracing::{debug, warn};
 
 use crate::{
     Cluster, Refusal,
+    caller::{Caller, RequestId},
     cluster::{QueueState, Shared},
     config::Work as Plan,
     parts::JobTime,
+    refusal::Form,
     translate,
 };
 
@@ -51,8 +53,8 @@ impl Work {
 
     /// Hands one request to a worker. Dropping the future cancels the job.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let headers = request.headers().clone();
-        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(&headers))
+        let form = Form::of(request.headers());
+        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(form, None))
     }
 
     /// The same, with a refusal that is not yet a response.
@@ -117,11 +119,13 @@ impl Inner {
     fn call(&self, parts: &request::Parts, body: Bytes) -> Call {
         let (plan, shared) = (&self.plan, self.shared());
         let twice = may_run_twice(parts, plan);
-        let id = JobId::new(uuid::Uuid::now_v7().simple().to_string()).expect("a UUID is a valid id");
-        let args = translate::request_to_args(parts, body).encode(plan.encoding);
+        let caller = Caller::of_parts(parts);
+        let id = caller.request_id.clone().unwrap_or_else(RequestId::new).job_id();
+        let args = translate::request_to_args(parts, caller, body).encode(plan.encoding);
         let now_ms = shared.broker.now_ms();
         let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
         let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = traceparent.filter(|value| is_traceparent(value));
         let frame = Envelope {
             id: Some(id.clone()),
             reply_to: Some(shared.inbox.key().to_owned()),
@@ -155,6 +159,23 @@ fn may_run_twice(parts: &request::Parts, plan: &Plan) -> bool {
     let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
     idempotent.contains(&parts.method)
         || (plan.idempotency_key && parts.headers.contains_key("idempotency-key"))
+}
+
+/// Whether a value is a `traceparent` that can be passed on (W3C Trace Context, section 3.2).
+fn is_traceparent(value: &str) -> bool {
+    let parts: Vec<_> = value.split('-').collect();
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let names = |part: &str, length: usize| hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    match parts.as_slice() {
+        [version, trace, parent, flags, rest @ ..] => {
+            let known = *version == "00" && rest.is_empty();
+            let later = hex(version, 2) && !matches!(*version, "00" | "ff");
+            (known || later) && names(trace, 32) && names(parent, 16) && hex(flags, 2)
+        }
+        _ => false,
+    }
 }
 
 async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {

@@ -1,12 +1,15 @@
 //! One connection, from its first byte to its last.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Serving, http1};
+use super::{Serving, http1, proxy_header};
+
+/// How long a proxy may take to tell where its client is.
+const PROXY_HEADER: Duration = Duration::from_secs(10);
 
 /// Who is at the other end of a connection, and how it is carried.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +28,14 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Serves requests until the client leaves, or until the front stops and what was begun is answered.
-    pub(super) async fn serve(self, socket: TcpStream, address: SocketAddr) {
+    pub(super) async fn serve(self, mut socket: TcpStream, address: SocketAddr) {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "nodelay");
         }
+        let address = match self.told_by_proxy(&mut socket, address).await {
+            Ok(told) => told.unwrap_or(address),
+            Err(error) => return debug!(%address, %error, "no header of the PROXY protocol"),
+        };
         let peer = Peer { address, is_tls: false };
         let tasks = self.serving.cluster.shared.tasks.clone();
         if let Some((taken, socket)) = Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await
@@ -39,5 +46,18 @@ impl Connection {
                 debug!(%address, "an event stream has ended");
             });
         }
+    }
+    /// Where the client of a trusted proxy is, if proxies are to tell it this way.
+    async fn told_by_proxy(
+        &self,
+        socket: &mut TcpStream,
+        address: SocketAddr,
+    ) -> std::io::Result<Option<SocketAddr>> {
+        let config = self.serving.cluster.shared.config.load();
+        if !config.proxy_protocol || !config.trusted_proxies.trust(address.ip().to_canonical()) {
+            return Ok(None);
+        }
+        drop(config);
+        tokio::time::timeout(PROXY_HEADER, proxy_header::read(socket)).await?
     }
 }

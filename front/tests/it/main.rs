@@ -5,7 +5,6 @@
 mod proxy;
 #[path = "../../../broker/tests/support/server.rs"]
 mod server;
-mod server_timing;
 
 mod client;
 mod event_source;
@@ -16,12 +15,16 @@ mod cancelling;
 mod connections;
 mod doubt;
 mod events;
+mod forms;
 mod overload;
+mod proxies;
 mod refusals;
+mod request_ids;
 mod requests;
 mod responses;
 mod restart;
 mod routes;
+mod server_timing;
 mod stopping;
 mod takeover;
 mod topics;

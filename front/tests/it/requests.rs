@@ -21,9 +21,14 @@ fn a_plain_request_arrives_whole() {
     assert_eq!(request.remote, "127.0.0.1");
     assert!(request.body.is_empty());
     let headers: Vec<_> = request.headers.iter().collect();
-    let expected: [(&str, &[u8]); 3] =
-        [("host", b"Example.com:8080"), ("user-agent", b"me"), ("x-empty", b"")];
-    assert_eq!(headers, expected, "lower-case names, in order, nothing added");
+    let id = job.id();
+    let expected: [(&str, &[u8]); 4] = [
+        ("host", b"Example.com:8080"),
+        ("user-agent", b"me"),
+        ("x-empty", b""),
+        ("x-request-id", id.as_bytes()),
+    ];
+    assert_eq!(headers, expected, "lower-case names, in order, nothing added but the request's name");
     let envelope = &job.job.envelope;
     assert_eq!((envelope.action.as_str(), envelope.attempt), ("url", 1));
     assert!(envelope.queued_at_ms.is_some_and(|queued| envelope.deadline_ms == queued + 30_000));
@@ -130,7 +135,7 @@ fn what_concerns_the_connection_and_what_can_be_spoofed_is_dropped() {
     ));
     let request = job.request();
     let names: Vec<_> = request.headers.iter().map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(names, ["host", "x-forwarded-for", "x-kept"]);
+    assert_eq!(names, ["host", "x-kept", "x-request-id"]);
 }
 
 #[test]
