@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -14,16 +17,18 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use tempest_protocol::{Event, Mailbox, RECONNECT, Topic, limits};
+use tempest_protocol::{Mailbox, RECONNECT, Topic, limits};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::{Broker, Error, link::within};
+use crate::{Broker, Error, Rarely, link::within};
 
+mod channel;
 mod inbound;
 
 pub use inbound::Live;
 
+use channel::Channel;
 use inbound::Inbound;
 
 /// Channels in one `SUBSCRIBE`.
@@ -40,28 +45,19 @@ pub struct Topics {
 struct Shared {
     broker: Broker,
     probe: String,
-    channels: Mutex<HashMap<String, Channel>>,
+    channels: Mutex<HashMap<Arc<str>, Channel>>,
+    /// Subscribers that were cut.
+    overruns: AtomicU64,
+    said: Rarely,
     orders: mpsc::UnboundedSender<Order>,
     /// When the connection last proved that it hears; none while it is down.
     heard: watch::Sender<Option<Instant>>,
 }
 
-/// What is done with the messages of a channel.
-enum Channel {
-    Topic { confirmed: watch::Sender<bool>, subscribers: Vec<Weak<Inbound>> },
-    Listener(Box<dyn Fn(Bytes) + Send + Sync>),
-}
-
-impl Channel {
-    fn is_deserted(&self) -> bool {
-        matches!(self, Self::Topic { subscribers, .. } if subscribers.is_empty())
-    }
-}
-
 enum Order {
-    Subscribe(String),
+    Subscribe(Arc<str>),
     /// The last subscriber may have left.
-    Review(String),
+    Review(Arc<str>),
 }
 
 impl Broker {
@@ -72,6 +68,8 @@ impl Broker {
             broker: self.clone(),
             probe: self.keys().probe(name),
             channels: Mutex::default(),
+            overruns: AtomicU64::new(0),
+            said: Rarely::default(),
             orders,
             heard: watch::Sender::new(None),
         });
@@ -86,10 +84,10 @@ impl Topics {
     /// Errors: [`Error::Down`] if that takes longer than a second.
     pub async fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, Error> {
         let inbound = Arc::new(Inbound::default());
-        let channels: Vec<_> = topics.iter().map(|topic| self.shared.broker.channel(topic)).collect();
-        let confirmations: Vec<_> =
-            channels.iter().map(|channel| self.shared.join(channel, &inbound)).collect();
-        let subscription = Subscription { inbound, channels, shared: self.shared.clone() };
+        let joined =
+            topics.iter().map(|topic| self.shared.join(&self.shared.broker.channel(topic), &inbound));
+        let (channels, confirmations): (Vec<_>, Vec<_>) = joined.unzip();
+        let subscription = Subscription { inbound, channels: channels.into(), shared: self.shared.clone() };
         for mut confirmed in confirmations {
             let confirmed = tokio::time::timeout(CONFIRM, confirmed.wait_for(|confirmed| *confirmed)).await;
             if !matches!(confirmed, Ok(Ok(_))) {
@@ -101,6 +99,7 @@ impl Topics {
 
     /// Hands every message of a channel to `handle`, which must not block.
     pub(crate) fn listen(&self, channel: String, handle: impl Fn(Bytes) + Send + Sync + 'static) {
+        let channel: Arc<str> = channel.into();
         self.shared.channels().insert(channel.clone(), Channel::Listener(Box::new(handle)));
         self.shared.order(Order::Subscribe(channel));
     }
@@ -110,6 +109,11 @@ impl Topics {
         self.shared.heard.borrow().map(|heard| heard.elapsed())
     }
 
+    /// How many subscribers were cut so far because they did not keep up.
+    pub fn overruns(&self) -> u64 {
+        self.shared.overruns.load(Ordering::Relaxed)
+    }
+
     /// How many channels are subscribed to.
     pub fn channels(&self) -> usize {
         self.shared.channels().len()
@@ -117,7 +121,7 @@ impl Topics {
 }
 
 impl Shared {
-    fn channels(&self) -> MutexGuard<'_, HashMap<String, Channel>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<Arc<str>, Channel>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,37 +130,36 @@ impl Shared {
         self.orders.send(order).ok();
     }
 
-    fn join(&self, channel: &str, inbound: &Arc<Inbound>) -> watch::Receiver<bool> {
+    /// Adds a subscriber. Gives the channel's name, kept once for all of them, and tells when Redis has confirmed it.
+    fn join(&self, channel: &str, inbound: &Arc<Inbound>) -> (Arc<str>, watch::Receiver<bool>) {
         let mut channels = self.channels();
-        if !channels.contains_key(channel) {
-            let topic = Channel::Topic { confirmed: watch::Sender::new(false), subscribers: Vec::new() };
-            channels.insert(channel.to_owned(), topic);
-            self.order(Order::Subscribe(channel.to_owned()));
-        }
+        let name = channels.get_key_value(channel).map(|(name, _)| name.clone());
+        let name = name.unwrap_or_else(|| {
+            let name: Arc<str> = channel.into();
+            channels.insert(name.clone(), Channel::topic());
+            self.order(Order::Subscribe(name.clone()));
+            name
+        });
         match channels.get_mut(channel) {
             Some(Channel::Topic { confirmed, subscribers }) => {
-                subscribers.push(Arc::downgrade(inbound));
-                confirmed.subscribe()
+                subscribers.join(inbound);
+                (name, confirmed.subscribe())
             }
             // A topic that names a channel of this process's own: refused by `Keys::subscribable` before.
-            _ => watch::Sender::new(false).subscribe(),
+            _ => (name, watch::Sender::new(false).subscribe()),
         }
     }
 
-    fn leave(&self, channel: &str, inbound: &Arc<Inbound>) {
-        if let Some(Channel::Topic { subscribers, .. }) = self.channels().get_mut(channel) {
-            let me = Arc::as_ptr(inbound);
-            if let Some(place) = subscribers.iter().position(|other| std::ptr::eq(other.as_ptr(), me)) {
-                subscribers.swap_remove(place);
-            }
-            if subscribers.is_empty() {
-                self.order(Order::Review(channel.to_owned()));
-            }
+    fn leave(&self, channel: &Arc<str>, inbound: &Arc<Inbound>) {
+        if let Some(Channel::Topic { subscribers, .. }) = self.channels().get_mut(channel)
+            && subscribers.leave(inbound)
+        {
+            self.order(Order::Review(channel.clone()));
         }
     }
 
     /// Every channel somebody listens to; the others are forgotten.
-    fn wanted(&self) -> Vec<String> {
+    fn wanted(&self) -> Vec<Arc<str>> {
         let mut channels = self.channels();
         channels.retain(|_, channel| !channel.is_deserted());
         channels.keys().cloned().collect()
@@ -172,7 +175,7 @@ impl Shared {
         deserted
     }
 
-    fn confirm(&self, names: &[String], value: bool) {
+    fn confirm(&self, names: &[Arc<str>], value: bool) {
         let channels = self.channels();
         for name in names {
             if let Some(Channel::Topic { confirmed, .. }) = channels.get(name) {
@@ -187,27 +190,20 @@ impl Shared {
             return;
         }
         match self.channels().get_mut(channel) {
-            Some(Channel::Topic { subscribers, .. }) => fan_out(subscribers, &payload),
+            Some(Channel::Topic { subscribers, .. }) => {
+                self.count_cut(channel, subscribers.fan_out(&payload))
+            }
             Some(Channel::Listener(handle)) => handle(payload),
             None => {}
         }
     }
-}
 
-/// Renders an event once and gives it to every subscriber of its topic.
-fn fan_out(subscribers: &mut Vec<Weak<Inbound>>, payload: &[u8]) {
-    let event = Event::of(payload);
-    let mut bytes = Vec::with_capacity(payload.len() + 16);
-    event.write_sse(true, &mut bytes);
-    let live = match event {
-        Event::Unsubscribe => Live::End(bytes.into()),
-        Event::Message { .. } => Live::Event(bytes.into()),
-    };
-    for subscriber in subscribers.iter().filter_map(Weak::upgrade) {
-        subscriber.push(live.clone());
-    }
-    if matches!(live, Live::End(_)) {
-        subscribers.clear();
+    fn count_cut(&self, channel: &str, cut: usize) {
+        if cut > 0 {
+            self.overruns.fetch_add(u64::try_from(cut).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let say = |unsaid| info!(channel, cut, unsaid, "subscribers do not keep up and are cut");
+            self.said.say(say);
+        }
     }
 }
 
@@ -242,7 +238,7 @@ async fn serve(
 ) -> Error {
     while orders.try_recv().is_ok() {} // all channels with subscribers are subscribed to below
     let mut names = shared.wanted();
-    names.push(shared.probe.clone());
+    names.push(shared.probe.as_str().into());
     if let Err(error) = subscribe(shared, &mut sink, &names).await {
         return error;
     }
@@ -295,7 +291,7 @@ async fn obey(
             Order::Review(channel) => {
                 subscribe(shared, sink, &std::mem::take(&mut join)).await?;
                 if shared.review(&channel) {
-                    within(sink.unsubscribe(channel)).await?;
+                    within(sink.unsubscribe(&*channel)).await?;
                 }
             }
         }
@@ -303,9 +299,10 @@ async fn obey(
     subscribe(shared, sink, &join).await
 }
 
-async fn subscribe(shared: &Shared, sink: &mut PubSubSink, names: &[String]) -> Result<(), Error> {
+async fn subscribe(shared: &Shared, sink: &mut PubSubSink, names: &[Arc<str>]) -> Result<(), Error> {
     for names in names.chunks(CHANNELS_PER_CALL) {
-        within(sink.subscribe(names)).await?;
+        let call: Vec<&str> = names.iter().map(|name| &**name).collect();
+        within(sink.subscribe(call)).await?;
         shared.confirm(names, true);
     }
     Ok(())
@@ -314,22 +311,29 @@ async fn subscribe(shared: &Shared, sink: &mut PubSubSink, names: &[String]) -> 
 /// One subscriber of one or more topics. Dropping it unsubscribes.
 pub struct Subscription {
     inbound: Arc<Inbound>,
-    channels: Vec<String>,
+    channels: Box<[Arc<str>]>,
     shared: Arc<Shared>,
 }
 
 impl Subscription {
-    /// How many topics it began with.
+    /// How many topics it listens to.
     pub fn topics(&self) -> usize {
         self.channels.len()
     }
 
-    /// The next event. Cancel-safe.
+    /// Hears no more: only what waits already is still handed out.
+    pub fn leave(&mut self) {
+        for channel in std::mem::take(&mut self.channels) {
+            self.shared.leave(&channel, &self.inbound);
+        }
+    }
+
+    /// What comes next; pending for ever after it has left. Cancel-safe.
     pub async fn next(&mut self) -> Live {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The next event, as a poll.
+    /// What comes next, as a poll.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Live> {
         self.inbound.poll_next(context)
     }
@@ -337,8 +341,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        for channel in &self.channels {
-            self.shared.leave(channel, &self.inbound);
-        }
+        self.leave();
     }
 }

@@ -18,7 +18,7 @@ use tempest_protocol::{Queue, limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Error, FrontConfig, Route, Sub, Work, load::Load, open_streams::OpenStreams};
+use crate::{Error, FrontConfig, Route, Sub, Work, load::Load, open_streams::OpenStreams, wheel::Wheel};
 
 /// How long a start waits for the first look at the queues.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) streams: OpenStreams,
     /// The front is about to stop: it is no longer ready, though it may still serve.
     draining: AtomicBool,
+    /// The heartbeats of event streams, and their end.
+    pub(crate) wheel: Arc<Wheel>,
     /// Ends event streams when the front stops.
     pub(crate) stopping: CancellationToken,
     /// Cancels that are on their way, and streams that took their socket over.
@@ -87,13 +89,15 @@ impl Cluster {
             tracing::warn!("nothing is known of the queues yet");
         }
 
+        let stopping = CancellationToken::new();
         let shared = Shared {
             inbox,
             topics,
             streams: OpenStreams::default(),
             draining: AtomicBool::new(false),
             config: ArcSwap::from_pointee(config),
-            stopping: CancellationToken::new(),
+            wheel: Arc::new(Wheel::new(stopping.clone())),
+            stopping,
             tasks: TaskTracker::new(),
             unusable: Rarely::default(),
             queues: Mutex::default(),
@@ -102,6 +106,7 @@ impl Cluster {
         };
         let cluster = Self { shared: Arc::new(shared) };
         cluster.keep_announcing();
+        cluster.turn_wheel();
         Ok(cluster)
     }
 
@@ -150,6 +155,16 @@ impl Cluster {
         };
         let stopping = self.shared.stopping.clone();
         self.shared.tasks.spawn(async move { stopping.run_until_cancelled(announcing).await });
+    }
+
+    /// Keeps the heartbeats going, at the period in force, until all streams have ended.
+    fn turn_wheel(&self) {
+        let (wheel, shared) = (self.shared.wheel.clone(), Arc::downgrade(&self.shared));
+        let period = move || {
+            let heartbeat_ms = shared.upgrade()?.config.load().heartbeat_ms;
+            Some(Duration::from_millis(heartbeat_ms.max(1)))
+        };
+        self.shared.tasks.spawn(async move { wheel.turn(period).await });
     }
 
     /// Event streams that are open.

@@ -17,6 +17,7 @@ mod server;
 mod stream;
 mod sub;
 mod translate;
+mod wheel;
 mod work;
 
 pub use caller::Proxies;

@@ -3,96 +3,95 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use tempest_broker::{Live, Subscription};
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::open_streams::StreamPermit;
+use crate::{
+    open_streams::StreamPermit,
+    wheel::{Call, Place},
+};
 
-/// Browsers come back after this long, drawn evenly: a front that restarts is not stormed.
-const RETRY_MS: std::ops::Range<u32> = 1_000..4_000;
-/// A front that stops ends its streams spread over this time.
-const END_SPREAD: Duration = Duration::from_secs(1);
+/// What an idle stream says to show that it lives.
+const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
 /// An open event stream.
 pub(crate) struct EventStream {
     subscription: Subscription,
     topics_left: usize,
-    heartbeat: Duration,
-    timer: Pin<Box<Sleep>>,
-    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    first: bool,
-    ended: bool,
+    place: Place,
+    /// When the client should come back, to be told next.
+    hint_ms: Option<u32>,
+    state: State,
     _permit: StreamPermit,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The front stops: what has been heard is still said, then the hint.
+    Ending,
+    /// Nothing follows but the hint, if there is one.
+    Ended,
+}
+
 impl EventStream {
-    pub(crate) fn new(
-        subscription: Subscription,
-        heartbeat: Duration,
-        stopping: &CancellationToken,
-        permit: StreamPermit,
-    ) -> Self {
+    /// A stream that begins with a time to come back after.
+    pub(crate) fn new(subscription: Subscription, place: Place, retry_ms: u32, permit: StreamPermit) -> Self {
         Self {
             topics_left: subscription.topics(),
             subscription,
-            heartbeat,
-            timer: Box::pin(sleep_until(Instant::now() + heartbeat)),
-            stopping: Some(Box::pin(stopping.clone().cancelled_owned())),
-            first: true,
-            ended: false,
+            place,
+            hint_ms: Some(retry_ms),
+            state: State::Open,
             _permit: permit,
         }
     }
 
-    /// The next bytes; none after the end. Cancel-safe.
+    /// The next bytes, whole blocks of the stream; none after the end. Cancel-safe.
     pub(crate) fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended {
+        if self.state != State::Ending
+            && let Some(ms) = self.hint_ms.take()
+        {
+            return Poll::Ready(Some(format!("retry: {ms}\n\n").into()));
+        }
+        if self.state == State::Ended {
             return Poll::Ready(None);
         }
-        if std::mem::take(&mut self.first) {
-            return Poll::Ready(Some(retry_hint()));
+        // Asked first, so that a stream with events all the time ends too.
+        let called = self.place.poll(context);
+        if let Poll::Ready(Call::End { retry_ms }) = called {
+            self.subscription.leave();
+            (self.state, self.hint_ms) = (State::Ending, Some(retry_ms));
         }
         if let Poll::Ready(live) = self.subscription.poll_next(context) {
             return Poll::Ready(Some(self.live_bytes(live)));
         }
-        if self.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(context).is_ready()) {
-            self.stopping = None;
-            self.timer.as_mut().reset(Instant::now() + END_SPREAD.mul_f64(fastrand::f64()));
+        if self.state == State::Ending {
+            self.state = State::Ended;
+            return self.poll_bytes(context);
         }
-        ready!(self.timer.as_mut().poll(context));
-        if self.stopping.is_none() {
-            self.ended = true;
-            return Poll::Ready(Some(retry_hint()));
-        }
-        let next = self.timer.deadline() + self.heartbeat;
-        self.timer.as_mut().reset(next);
-        Poll::Ready(Some(Bytes::from_static(b":\n\n")))
+        called.map(|_| Some(HEARTBEAT))
     }
 
     fn live_bytes(&mut self, live: Live) -> Bytes {
         match live {
-            Live::Event(bytes) => bytes,
+            Live::Events(bytes) => bytes,
             Live::End(bytes) => {
                 self.topics_left = self.topics_left.saturating_sub(1);
-                self.ended = self.topics_left == 0;
+                if self.topics_left == 0 {
+                    (self.state, self.hint_ms) = (State::Ended, None);
+                }
                 bytes
             }
             Live::Overrun => {
-                self.ended = true;
+                self.state = State::Ended;
                 Bytes::from_static(b": too slow; events were lost\n\n")
             }
         }
     }
-}
-
-fn retry_hint() -> Bytes {
-    format!("retry: {}\n\n", fastrand::u32(RETRY_MS)).into()
 }
 
 /// For hyper: an event stream as a response body.

@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::body::Body;
@@ -19,6 +18,7 @@ use crate::{
     router::PathParams,
     server::Takeover,
     stream::EventStream,
+    wheel::retry_ms,
 };
 
 /// Topics of one stream.
@@ -67,8 +67,8 @@ impl Sub {
             tracing::debug!(%error, "topics cannot be subscribed to");
             Refusal::new(Code::RedisAway)
         })?;
-        let heartbeat = Duration::from_millis(shared.config.load().heartbeat_ms.max(1));
-        let stream = EventStream::new(subscription, heartbeat, &shared.stopping, permit);
+        let stream =
+            EventStream::new(subscription, shared.wheel.join(), retry_ms(self.cluster.streams()), permit);
         match request.extensions_mut().remove::<Takeover>() {
             Some(takeover) => {
                 let added = request.extensions_mut().remove::<ResponseHeaders>().unwrap_or_default();

@@ -55,7 +55,7 @@ async fn all_parts_of_a_broker_come_back_together_again_and_again() {
         assert_eq!(server.run(&["LINDEX", "tempest:{default}", "0"]).bytes(), job("j"));
         eventually("the topic is subscribed to again", || server.cli("PUBLISH news hello").integer() == 1);
         let event = within("an event", events.next()).await;
-        assert_eq!(event, Live::Event("data: hello\n\n".into()));
+        assert_eq!(event, Live::Events("data: hello\n\n".into()));
         let name = format!("r{round}");
         let mut waiter = inbox.expect(&id(&name));
         server.run(&["RPUSH", inbox.key(), &reply(&name, "x")]);

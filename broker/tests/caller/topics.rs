@@ -1,7 +1,7 @@
 //! Live topics: one subscription a topic a process, any payload is an event, and a slow subscriber is cut alone.
 
 use serde_json::json;
-use tempest_broker::{Broker, Live, Settings};
+use tempest_broker::{Broker, Live, Settings, Subscription};
 use tempest_protocol::Event;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) fn event(text: &str) -> Live {
-    Live::Event(text.to_owned().into())
+    Live::Events(text.to_owned().into())
 }
 
 fn heard_by(server: &Server, channel: &str) -> i64 {
@@ -89,7 +89,7 @@ async fn nothing_published_ends_a_subscription() {
         let mut expected = Vec::new();
         Event::of(&payload).write_sse(true, &mut expected);
         let heard = within("an event", events.next()).await;
-        assert_eq!(heard, Live::Event(expected.into()), "payload {}", payload.escape_ascii());
+        assert_eq!(heard, Live::Events(expected.into()), "payload {}", payload.escape_ascii());
     }
 }
 
@@ -164,9 +164,12 @@ async fn a_slow_subscriber_is_overrun_alone() {
     let topics = topics(&broker);
     let (mut slow, mut fast) = (subscribe(&topics, &["t"]).await, subscribe(&topics, &["t"]).await);
     let mut client = server.client();
-    for n in 0..1_500 {
-        client.run(&["PUBLISH", "t", &n.to_string()]);
-        assert_eq!(within("an event", fast.next()).await, event(&format!("data: {n}\n\n")));
+    let payloads: Vec<_> = (0..15_000).map(|n| n.to_string()).collect();
+    for some in payloads.chunks(100) {
+        some.iter().for_each(|payload| client.send(&["PUBLISH", "t", payload]).expect("sent"));
+        some.iter().for_each(|_| drop(client.receive().expect("published")));
+        let expected: String = some.iter().map(|payload| format!("data: {payload}\n\n")).collect();
+        assert_eq!(text(&mut fast, expected.len()).await, expected);
     }
     assert_eq!(within("the overrun", slow.next()).await, Live::Overrun);
     let more = tokio::time::timeout(std::time::Duration::from_millis(50), slow.next()).await;
@@ -197,9 +200,78 @@ async fn several_topics_in_one_subscription_keep_the_order_of_each() {
     for n in 0..100 {
         server.run(&["PUBLISH", if n % 2 == 0 { "a" } else { "b" }, &n.to_string()]);
     }
-    for n in 0..100 {
-        assert_eq!(within("an event", events.next()).await, event(&format!("data: {n}\n\n")));
+    let expected: String = (0..100).map(|n| format!("data: {n}\n\n")).collect();
+    assert_eq!(text(&mut events, expected.len()).await, expected);
+}
+
+/// What comes next, at least this many bytes of it: events that wait are handed out together.
+async fn text(events: &mut Subscription, length: usize) -> String {
+    let mut text = String::new();
+    while text.len() < length {
+        match within("events", events.next()).await {
+            Live::Events(bytes) => text.push_str(std::str::from_utf8(&bytes).expect("text")),
+            other => panic!("{other:?} after {} bytes", text.len()),
+        }
     }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_handed_out_in_few_pieces_of_bounded_size() {
+    let server = Server::start();
+    let broker = broker(&server.url()).await;
+    let topics = topics(&broker);
+    let (mut events, mut marker) = (subscribe(&topics, &["t"]).await, subscribe(&topics, &["mark"]).await);
+    let mut client = server.client();
+    let payload = "x".repeat(90);
+    for _ in 0..3_000 {
+        client.run(&["PUBLISH", "t", &payload]);
+    }
+    client.run(&["PUBLISH", "mark", "all went out"]);
+    within("the mark", marker.next()).await;
+    let (mut pieces, mut heard) = (Vec::new(), 0);
+    while heard < 3_000 {
+        match within("events", events.next()).await {
+            Live::Events(bytes) => pieces.push(bytes),
+            other => panic!("{other:?} after {heard} events"),
+        }
+        heard += pieces[pieces.len() - 1].len() / ("data: \n\n".len() + 90);
+    }
+    assert!(pieces.iter().all(|piece| piece.len() <= 64 << 10 && piece.ends_with(b"\n\n")));
+    assert!((5..10).contains(&pieces.len()), "{} pieces", pieces.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_larger_than_all_that_may_wait_is_heard_by_those_who_keep_up() {
+    let server = Server::start();
+    let broker = broker(&server.url()).await;
+    let topics = topics(&broker);
+    let (mut fast, mut slow) = (subscribe(&topics, &["t"]).await, subscribe(&topics, &["t"]).await);
+    let large = "x".repeat(3 << 20);
+    for _ in 0..2 {
+        server.run(&["PUBLISH", "t", &large]);
+        assert_eq!(within("an event", fast.next()).await, event(&format!("data: {large}\n\n")));
+    }
+    assert_eq!(within("the overrun", slow.next()).await, Live::Overrun);
+    eventually("it is counted", || topics.overruns() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_is_handed_what_waited_and_no_more() {
+    let server = Server::start();
+    let broker = broker(&server.url()).await;
+    let topics = topics(&broker);
+    let (mut events, mut marker) = (subscribe(&topics, &["t"]).await, subscribe(&topics, &["t"]).await);
+    server.run(&["PUBLISH", "t", "before"]);
+    within("the event", marker.next()).await;
+    events.leave();
+    server.run(&["PUBLISH", "t", "after"]);
+    within("the event", marker.next()).await;
+    assert_eq!(within("an event", events.next()).await, event("data: before\n\n"));
+    let more = tokio::time::timeout(std::time::Duration::from_millis(50), events.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    drop((events, marker));
+    eventually("the topic is given up", || channels(&server).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
