@@ -5,6 +5,7 @@ mod accept;
 mod connection;
 mod http1;
 mod listen;
+mod owed;
 mod proxy_header;
 mod reload;
 mod sockets;

@@ -32,9 +32,11 @@ impl Connection {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "nodelay");
         }
-        let address = match self.told_by_proxy(&mut socket, address).await {
-            Ok(told) => told.unwrap_or(address),
-            Err(error) => return debug!(%address, %error, "no header of the PROXY protocol"),
+        let told = self.told_by_proxy(&mut socket, address);
+        let address = match self.shutdown.run_until_cancelled(told).await {
+            None => return,
+            Some(Ok(told)) => told.unwrap_or(address),
+            Some(Err(error)) => return debug!(%address, %error, "no header of the PROXY protocol"),
         };
         let peer = Peer { address, is_tls: false };
         let tasks = self.serving.cluster.shared.tasks.clone();

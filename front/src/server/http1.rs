@@ -19,6 +19,7 @@ use tracing::debug;
 use super::{
     Serving,
     connection::Peer,
+    owed::Owed,
     takeover::{Taken, Takeover},
 };
 use crate::exchange;
@@ -33,14 +34,14 @@ pub(super) async fn serve(
     peer: Peer,
     shutdown: CancellationToken,
 ) -> Option<(Taken, TcpStream)> {
-    let takeover = Takeover::default();
+    let (takeover, owed) = (Takeover::default(), Owed::default());
     let io = TokioIo::new(takeover.watch(socket));
     let service = service_fn(|request: Request<Incoming>| {
-        let (serving, takeover) = (serving.clone(), takeover.clone());
+        let (serving, takeover, debt) = (serving.clone(), takeover.clone(), owed.one());
         Box::pin(async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(takeover);
-            Ok::<_, Infallible>(exchange::answer(&serving, request, peer).await)
+            Ok::<_, Infallible>(debt.with(exchange::answer(&serving, request, peer).await))
         })
     });
     let mut builder = http1::Builder::new();
@@ -55,7 +56,12 @@ pub(super) async fn serve(
         }
         match connection.poll_without_shutdown(context) {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
-            Poll::Pending => takeover.taken().map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken))),
+            Poll::Pending => match takeover.taken() {
+                Some(taken) => Poll::Ready(Ok(taken)),
+                // hyper would wait for the rest of a head.
+                None if told && owed.nothing() && takeover.is_flushed() => Poll::Ready(Err(Ok(()))),
+                None => Poll::Pending,
+            },
         }
     })
     .await;

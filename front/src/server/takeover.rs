@@ -60,10 +60,15 @@ impl Takeover {
 
     /// The stream that wants the socket, once hyper owes the client nothing more. Call it when hyper is pending.
     pub(crate) fn taken(&self) -> Option<Taken> {
-        if self.shared.blocked.load(Ordering::Relaxed) {
+        if !self.is_flushed() {
             return None;
         }
         self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether hyper holds no bytes of responses back. Ask when hyper is pending.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.shared.blocked.load(Ordering::Relaxed)
     }
 
     /// Wraps the socket so that a refused write is noticed.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Answers every job with `served`, for as long as Redis lives.
-fn serve(mut redis: Client) {
+pub(crate) fn serve(mut redis: Client) {
     std::thread::spawn(move || {
         while let Answer::List(taken) = redis.run(&["BLPOP", "tempest:{default}", "19"]) {
             let job: serde_json::Value = serde_json::from_slice(&taken[1].bytes()).expect("a job");

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tempest_broker::{Broker, Settings};
-use tempest_front::{Cluster, Error, Front, FrontConfig, Report, Route};
+use tempest_front::{Cluster, Error, Front, FrontConfig, Handle, Inherited, Report, Route};
 use tempest_protocol::{Content, Failure, Headers, HttpRequest, Job, Keys, Queue, Reply};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -82,13 +82,24 @@ impl Scene {
 
     /// A front that may refuse to start.
     pub(crate) fn try_front(&self, url: &str, config: FrontConfig) -> Result<Running, Error> {
+        self.try_front_on(url, config, Inherited::default())
+    }
+
+    /// The same on sockets that were opened elsewhere.
+    pub(crate) fn try_front_on(
+        &self,
+        url: &str,
+        config: FrontConfig,
+        sockets: Inherited,
+    ) -> Result<Running, Error> {
         let shutdown = CancellationToken::new();
         self.runtime.block_on(async {
             let broker = Broker::connect(Settings::new(url, "front")).await?;
-            let front = Front::bind(broker.clone(), config).await?;
+            let front = Front::bind_with(broker.clone(), config, sockets).await?;
             let (address, cluster) = (front.addresses()[0], front.cluster().clone());
-            let ended = tokio::spawn(front.run(shutdown.clone()));
-            Ok(Running { address, cluster, broker, shutdown, ended: Some(ended), runtime: self.handle() })
+            let handle = Some(front.handle());
+            let ended = Some(tokio::spawn(front.run(shutdown.clone())));
+            Ok(Running { address, cluster, broker, shutdown, ended, handle, runtime: self.handle() })
         })
     }
 
@@ -114,7 +125,8 @@ impl Scene {
                 axum::serve(listener, app).with_graceful_shutdown(stopped).await.expect("served");
                 Report::default()
             });
-            Running { address, cluster, broker, shutdown, ended: Some(ended), runtime: self.handle() }
+            let (ended, runtime) = (Some(ended), self.handle());
+            Running { address, cluster, broker, shutdown, ended, handle: None, runtime }
         });
         self.wait_for_presence(&running);
         running
@@ -202,6 +214,8 @@ pub(crate) struct Running {
     broker: Broker,
     shutdown: CancellationToken,
     ended: Option<JoinHandle<Report>>,
+    /// None for one that is part of somebody's axum.
+    handle: Option<Handle>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -221,6 +235,11 @@ impl Running {
     /// An event stream.
     pub(crate) fn events(&self, path: &str) -> EventSource {
         EventSource::open(self.address, path)
+    }
+
+    /// What can be done with it while it runs.
+    pub(crate) fn handle(&self) -> &Handle {
+        self.handle.as_ref().expect("a front of its own")
     }
 
     /// Tells it to stop.

@@ -2,9 +2,10 @@
 
 use std::{net::TcpStream, time::Duration};
 
-use tempest_front::FrontConfig;
+use tempest_front::{FrontConfig, Report};
 
 use crate::{
+    restart::serve,
     scene::{Scene, config, timed},
     server::eventually,
 };
@@ -35,7 +36,7 @@ fn what_takes_longer_than_the_grace_is_cut_and_counted() {
     control.run(&["SUBSCRIBE", "tempest:{default}:control"]);
     front.stop();
     let (report, took) = timed(|| front.ended());
-    assert_eq!(report.cut, 1);
+    assert_eq!((report.cut, report.unanswered), (1, 1));
     assert!(report.to_string().contains('1'), "{report}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     let (rest, waited) = timed(|| client.rest_of_broken());
@@ -82,6 +83,81 @@ fn idle_connections_are_closed() {
     front.stop();
     assert_eq!((used.rest(), fresh.rest()), (Vec::new(), Vec::new()));
     assert_eq!(front.ended().cut, 0);
+}
+
+#[test]
+fn it_serves_on_for_a_while_after_it_is_no_longer_ready() {
+    let scene = Scene::new();
+    let mut front = scene.front_with(FrontConfig { stop_delay_ms: 1_500, ..config() });
+    assert!(!front.cluster.is_draining());
+    front.stop();
+    eventually("it is not ready", || front.cluster.is_draining());
+    scene.exchange(&front, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    eventually("no new connection is taken", || TcpStream::connect(front.address).is_err());
+    assert_eq!(front.ended(), Report::default());
+}
+
+#[test]
+fn a_client_that_goes_on_asking_is_told_with_a_response_that_it_was_the_last() {
+    let scene = Scene::new();
+    let mut front = scene.front();
+    serve(scene.redis.client());
+    let mut client = front.client();
+    let mut answered = 0;
+    loop {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "served"));
+        answered += 1;
+        if response.header("connection").as_deref() == Some("close") {
+            break;
+        }
+        if answered == 5 {
+            front.stop();
+        }
+    }
+    assert!(answered > 5, "not before it was told to stop");
+    assert_eq!(client.rest(), b"");
+    assert_eq!(front.ended(), Report::default());
+}
+
+#[test]
+fn a_client_that_sends_half_a_head_delays_nothing() {
+    let scene = Scene::new();
+    let mut front = scene.front_with(FrontConfig { drain_ms: 60_000, ..config() });
+    let mut half = front.client();
+    half.send("GET / HTTP/1.1\r\nhos");
+    let mut silent = front.client();
+    scene.exchange(&front, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    front.stop();
+    let (report, took) = timed(|| front.ended());
+    assert_eq!(report, Report::default());
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    half.rest_of_broken();
+    assert_eq!(silent.rest(), b"");
+}
+
+#[test]
+fn a_response_on_its_way_to_a_slow_client_is_waited_for() {
+    let scene = Scene::new();
+    let mut front = scene.front_with(FrontConfig { drain_ms: 60_000, ..config() });
+    let mut client = front.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let (job, body) = (scene.claim(), vec![b'x'; 8 << 20]);
+    scene.answer(&job, 200, &[], &body);
+    let (_, status, _) = client.head();
+    let mut idle = front.client();
+    front.stop();
+    assert_eq!(idle.rest(), b"", "idle ones are closed by now");
+    assert_eq!((status, client.rest().len()), (200, body.len()));
+    assert_eq!(front.ended(), Report::default());
+}
+
+#[test]
+fn what_was_left_is_said_by_its_kind() {
+    let report = Report { cut: 3, unanswered: 2, streams: 0 };
+    assert_eq!(report.to_string(), "front: stopped, 3 connections were cut, 2 jobs were cancelled");
+    assert_eq!(Report::default().to_string(), "front: stopped, nothing was left");
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! Whether a connection still owes its client anything. A front that stops waits for what was begun; a client that has
+//! sent half a head has begun nothing.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+/// The responses a connection owes. Clones count the same ones.
+#[derive(Clone, Default)]
+pub(super) struct Owed(Arc<AtomicUsize>);
+
+/// One of them: from the request's head until the last of its body is handed to the connection.
+pub(super) struct Debt(Owed);
+
+impl Owed {
+    /// A request has come.
+    pub(super) fn one(&self) -> Debt {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Debt(self.clone())
+    }
+
+    /// Whether there is none.
+    pub(super) fn nothing(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Debt {
+    /// It is paid when this response's body ends or is given up.
+    pub(super) fn with(self, response: Response<Body>) -> Response<OwedBody> {
+        response.map(|body| OwedBody { body, _debt: self })
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// A body that is owed until it is dropped.
+    pub(super) struct OwedBody {
+        #[pin]
+        body: Body,
+        _debt: Debt,
+    }
+}
+
+impl http_body::Body for OwedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.project().body.poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
