@@ -1,6 +1,6 @@
 //! How a command ends when it does not succeed: lines for a person, and an exit code.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// Why a command failed, in lines that say what to do.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl Failure {
     /// Says why, one line each.
     pub(crate) fn report(&self) -> ExitCode {
         for line in self.lines() {
-            eprintln!("tempest: {line}");
+            // Nobody may be left to read it.
+            writeln!(std::io::stderr(), "tempest: {line}").ok();
         }
         ExitCode::from(self.code)
     }

@@ -43,11 +43,15 @@ fn prefixed(line: &Line, width: usize, colours: bool) -> String {
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot print: {error}")))
-        }
+        Err(error) if !is_unread(&error) => Err(Failure::new(format!("cannot print: {error}"))),
         _ => Ok(()),
     }
+}
+
+/// Whether a pipe or a terminal has nobody at its other end.
+fn is_unread(error: &std::io::Error) -> bool {
+    let closed_terminal = Some(rustix::io::Errno::IO.raw_os_error());
+    error.kind() == std::io::ErrorKind::BrokenPipe || error.raw_os_error() == closed_terminal
 }
 
 /// Prints a value as JSON and a line end.
