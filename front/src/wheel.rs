@@ -109,7 +109,11 @@ impl Wheel {
     }
 
     async fn end(&self) {
-        let streams = (0..self.slots.len()).map(|at| self.slot(at).len()).sum();
+        let alive = |at| self.slot(at).iter().filter(|seat| seat.strong_count() > 0).count();
+        let streams = (0..self.slots.len()).map(alive).sum();
+        if streams == 0 {
+            return; // whoever joins from here on is called at once
+        }
         let mut hand = Hand::at(0, Instant::now());
         let mut left = SLOTS;
         while left > 0 {

@@ -10,4 +10,5 @@ mod mistakes;
 mod publish;
 mod push;
 mod shop;
+mod signals;
 mod up;
