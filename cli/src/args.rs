@@ -80,6 +80,9 @@ Examples:
 const FRONT_HELP: &str = with_find_help!(
     "\
 Workers run elsewhere: by `tempest up`, by hand, in containers; they need only the URL of the same Redis.
+SIGTERM stops in order, a second one at once. SIGHUP reads the configuration again. SIGUSR2 starts this command once more,
+with the program as it now lies on the disk, on the same sockets; when it serves, this front ends. Sockets that systemd
+gives (LISTEN_FDS) are used instead of listening.
 
 Examples:
   tempest front --redis-url redis://10.0.0.5:6379 --listen 0.0.0.0:80

@@ -44,6 +44,8 @@ pub(crate) struct Serving {
     pub(crate) router: ArcSwap<Router>,
     /// New connections are no longer taken, and each response is the last of its connection.
     pub(crate) closing: AtomicBool,
+    /// Another front serves on the same sockets.
+    pub(crate) replaced: AtomicBool,
 }
 
 impl Front {
@@ -68,8 +70,12 @@ impl Front {
         let cluster = Cluster::open(broker, config).await?;
         let router = Router::new(&cluster, &cluster.shared.config.load())?;
         cluster.announce(router.queues().to_vec());
-        let (router, closing) = (ArcSwap::from_pointee(router), AtomicBool::new(false));
-        let serving = Arc::new(Serving { cluster, router, closing });
+        let serving = Arc::new(Serving {
+            cluster,
+            router: ArcSwap::from_pointee(router),
+            closing: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
+        });
         Ok(Self { serving, listening, addresses })
     }
 

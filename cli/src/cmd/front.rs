@@ -83,6 +83,7 @@ impl Start<'_> {
                 Told::Reload => reloader.reload(),
                 Told::Replace => match self.replace(&front).await {
                     Ok(pid) => return print_replaced(pid),
+                    Err(_) if self.signals.stop.is_cancelled() => {}
                     Err(why) => error!("no new front: {why}; this one serves on"),
                 },
                 Told::Stop => return service::stopping(),
@@ -94,6 +95,7 @@ impl Start<'_> {
     async fn replace(&self, front: &Handle) -> Result<u32, String> {
         let sockets = front.sockets().map_err(|error| error.to_string())?;
         let pid = self.origin.succeed(sockets, &self.signals.stop).await?;
+        front.replaced();
         // From here on this process is not the service: that it ends is nobody's concern.
         service::is_now(pid);
         Ok(pid)

@@ -1,6 +1,10 @@
-//! A new configuration for a front that runs: all of it, or nothing.
+//! What can be done with a front that runs: give it a new configuration, all of it or nothing; give its sockets on.
 
-use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::HashMap,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Serving, sockets::Estate};
 use crate::{Cluster, Error, FrontConfig, Route, Spoken, router::Router};
@@ -55,6 +59,12 @@ impl Handle {
     /// Errors: the process has no descriptors left.
     pub fn sockets(&self) -> std::io::Result<Vec<(Spoken, OwnedFd)>> {
         self.estate.duplicate()
+    }
+
+    /// Says that another front serves on these sockets. When this one stops, it leaves them at once: clients and load
+    /// balancers should meet the other one only, which is ready.
+    pub fn replaced(&self) {
+        self.serving.replaced.store(true, Ordering::Relaxed);
     }
 }
 

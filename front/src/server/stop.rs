@@ -90,7 +90,9 @@ impl Stop {
         cluster.drain();
         // What is in force now counts, not what was at the start.
         let config = cluster.shared.config.load_full();
-        sleep(Duration::from_millis(config.stop_delay_ms)).await;
+        if !self.serving.replaced.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(config.stop_delay_ms)).await;
+        }
 
         self.serving.closing.store(true, Ordering::Relaxed);
         self.closing.cancel();

@@ -73,7 +73,7 @@ fn a_socket_that_cannot_listen_is_said() {
 fn a_front_that_was_given_the_sockets_goes_on_where_the_other_stops() {
     let scene = Scene::new();
     serve(scene.redis.client());
-    let mut old = scene.front();
+    let mut old = scene.front_with(FrontConfig { stop_delay_ms: 600_000, ..config() });
     let mut sockets = Inherited::default();
     for (spoken, socket) in old.handle().sockets().expect("descriptors") {
         sockets.add(spoken, socket.into());
@@ -81,8 +81,9 @@ fn a_front_that_was_given_the_sockets_goes_on_where_the_other_stops() {
     let new = scene.try_front_on(&scene.redis.url(), config(), sockets).expect("it starts");
     assert_eq!(new.address, old.address);
     eventually("it serves", || served(&new));
+    old.handle().replaced();
     old.stop();
-    old.ended();
+    old.ended(); // without the delay: readiness is the other one's concern
     assert_eq!(old.handle().sockets().expect("none").len(), 0, "it holds nothing open");
     assert!((0..50).all(|_| served(&new)));
     drop(new);
