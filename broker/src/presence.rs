@@ -26,6 +26,7 @@ pub struct Presence {
 #[derive(Clone, Debug, Default)]
 struct Attendance {
     workers: usize,
+    slots: u32,
     lanes: [Load; 3],
 }
 
@@ -45,7 +46,8 @@ impl Shown {
 
 impl Presence {
     pub(crate) fn of(looks: &[QueueLook], memory_full: bool) -> Self {
-        let attendance = |look: &QueueLook| Attendance { workers: look.alive(), lanes: look.lanes };
+        let attendance =
+            |look: &QueueLook| Attendance { workers: look.alive(), slots: look.slots(), lanes: look.lanes };
         let queues = looks.iter().map(|look| (look.queue.clone(), attendance(look))).collect();
         Self { queues, memory_full, seen: Some(Instant::now()) }
     }
@@ -58,6 +60,11 @@ impl Presence {
     /// Workers with a lease on this queue.
     pub fn workers(&self, queue: &Queue) -> usize {
         self.queues.get(queue).map_or(0, |attendance| attendance.workers)
+    }
+
+    /// Slots of all workers with a lease on this queue: how many jobs they run at once.
+    pub fn slots(&self, queue: &Queue) -> u32 {
+        self.queues.get(queue).map_or(0, |attendance| attendance.slots)
     }
 
     /// Jobs waiting in a lane.
@@ -94,6 +101,12 @@ impl QueueLook {
     /// Workers with a lease.
     pub(crate) fn alive(&self) -> usize {
         self.leases.values().filter(|lease| lease.is_some()).count()
+    }
+
+    fn slots(&self) -> u32 {
+        let alive = |worker: &WorkerId| self.leases.get(worker).is_some_and(Option::is_some);
+        let slots = self.entries.iter().filter(|entry| alive(&entry.worker)).count();
+        u32::try_from(slots).unwrap_or(u32::MAX)
     }
 
     fn held_by(&self, worker: &WorkerId) -> impl Iterator<Item = u64> {

@@ -230,6 +230,9 @@ pub(crate) struct ConfigArgs {
     /// Print one JSON object
     #[arg(long = "json")]
     pub(crate) as_json: bool,
+    /// Print the page docs/configuration.md: everything that can be set
+    #[arg(long, conflicts_with = "as_json")]
+    pub(crate) docs: bool,
     #[command(flatten)]
     pub(crate) flags: Flags<{ used::UP }>,
 }

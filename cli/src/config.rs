@@ -15,7 +15,7 @@ use crate::{
     cluster::UpFile,
     failure::Failure,
     file::{self, File},
-    setting::{SETTINGS, Setting, split},
+    setting::{SETTINGS, Setting, fields, split},
 };
 
 /// Where a value comes from.
@@ -167,6 +167,10 @@ impl Config {
             lane_bytes_max: self.number("front.lane_bytes_max"),
             heartbeat_ms: self.number("front.heartbeat_ms"),
             streams_max: self.size("front.streams_max"),
+            streams_per_client_max: self.size("front.streams_per_client_max"),
+            connections_max: self.size("front.connections_max"),
+            connections_per_client_max: self.size("front.connections_per_client_max"),
+            response_headers: fields(self.text("front.response_headers")).unwrap_or_default(),
             drain_ms: self.number("front.drain_ms"),
             server_timing: self.text("front.server_timing").parse().unwrap_or_default(),
             stop_delay_ms: self.number("front.stop_delay_ms"),

@@ -11,8 +11,13 @@ use toml::{
 
 use crate::setting::{Kind, SETTINGS, Setting};
 
+mod key;
 mod route;
 mod worker;
+
+pub(crate) use key::{Entry, Shape};
+pub(crate) use route::KEYS as ROUTE;
+pub(crate) use worker::KEYS as WORKER;
 
 /// The file that is read when none is named.
 pub(crate) const DEFAULT: &str = "tempest.toml";
@@ -201,6 +206,16 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, &'static st
             });
             let list = list.map(|list| list.join(","));
             value.as_str().map(str::to_owned).or(list).ok_or("a text in quotes, or a list of texts")
+        }
+        Kind::Fields => {
+            let table = value.as_table().and_then(|table| {
+                let field = |(name, value): (&Key<'_>, &Value<'_>)| {
+                    Some(format!("{}: {}", name.get_ref(), value.get_ref().as_str()?))
+                };
+                table.iter().map(field).collect::<Option<Vec<_>>>()
+            });
+            let table = table.map(|fields| fields.join(" | "));
+            value.as_str().map(str::to_owned).or(table).ok_or("a table of texts: { name = \"value\" }")
         }
         _ => value.as_str().map(str::to_owned).ok_or("a text in quotes"),
     }

@@ -7,6 +7,7 @@ mod args;
 mod cluster;
 mod cmd;
 mod config;
+mod docs;
 mod failure;
 mod file;
 mod flags;

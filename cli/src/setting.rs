@@ -1,7 +1,9 @@
 //! The one table of settings. It feeds the command line, its help, the checks of `tempest.toml`, `tempest config` and
 //! `tempest init`; a test compares its defaults with the crates that use them.
 
-use tempest_front::Proxies;
+use std::collections::BTreeMap;
+
+use tempest_front::{Proxies, Route};
 use tempest_protocol::Prefix;
 
 /// Where a setting is of use.
@@ -47,6 +49,8 @@ pub(crate) enum Kind {
     TopicPrefix,
     /// Addresses and networks, separated by commas; in the file also a list; may be empty.
     Networks,
+    /// Header fields `name: value`, separated by `|`; in the file a table; may be empty.
+    Fields,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A filter of log levels.
@@ -86,6 +90,17 @@ settings! {
         "25000" [FRONT | UP] "Time between comment lines on an idle event stream, in milliseconds.";
     "front.streams_max" "streams-max" "TEMPEST_STREAMS_MAX" (Kind::Integer { min: 0, max: 10_000_000 })
         "100000" [FRONT | UP] "Event streams in all.";
+    "front.streams_per_client_max" "streams-per-client-max" "TEMPEST_STREAMS_PER_CLIENT_MAX"
+        (Kind::Integer { min: 0, max: 10_000_000 }) "0" [FRONT | UP]
+        "Event streams of one client (IPv6: of one /64); 0 is no limit.";
+    "front.connections_max" "connections-max" "TEMPEST_CONNECTIONS_MAX"
+        (Kind::Integer { min: 0, max: 10_000_000 }) "0" [FRONT | UP]
+        "Connections in all; 0 is as many as the system gives.";
+    "front.connections_per_client_max" "connections-per-client-max" "TEMPEST_CONNECTIONS_PER_CLIENT_MAX"
+        (Kind::Integer { min: 0, max: 10_000_000 }) "0" [FRONT | UP]
+        "Connections of one client that is no trusted proxy; 0 is no limit.";
+    "front.response_headers" "response-headers" "TEMPEST_RESPONSE_HEADERS" (Kind::Fields) "" [FRONT | UP]
+        "Fields that responses get unless their worker or route sets them: name: value, separated by |; in the file a table.";
     "front.drain_ms" "drain-ms" "TEMPEST_DRAIN_MS" (Kind::Integer { min: 0, max: HOUR_MS })
         "30000" [FRONT | UP] "How long requests in flight may take when the front stops, in milliseconds.";
     "front.server_timing" "server-timing" "TEMPEST_SERVER_TIMING" (Kind::Word(&["never", "asked", "always"]))
@@ -158,6 +173,7 @@ impl Setting {
                 if fits { Ok(()) } else { wrong("at most 64 of the characters A-Z a-z 0-9 . _ - / :") }
             }
             Kind::Networks => Proxies::new(&split(value).collect::<Vec<_>>()).map(drop),
+            Kind::Fields => fields(value).map(drop),
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => wrong(&words.join(" or ")),
             Kind::Filter => match tracing_subscriber::EnvFilter::builder().parse(value) {
@@ -173,6 +189,7 @@ impl Setting {
             Kind::Integer { .. } => "NUMBER",
             Kind::Addresses => "HOST:PORT",
             Kind::Networks => "NETWORKS",
+            Kind::Fields => "FIELDS",
             Kind::Url => "URL",
             Kind::Prefix | Kind::TopicPrefix => "PREFIX",
             Kind::Word(_) => "WORD",
@@ -184,6 +201,22 @@ impl Setting {
 /// The parts of a list separated by commas.
 pub(crate) fn split(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Header fields of a text like `x-frame-options: DENY | referrer-policy: no-referrer`.
+///
+/// Errors: what is wrong with the first bad one.
+pub(crate) fn fields(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let fields = text.split('|').map(str::trim).filter(|field| !field.is_empty());
+    let fields: Option<BTreeMap<_, _>> = fields
+        .map(|field| {
+            field.split_once(':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect();
+    let fields = fields.ok_or_else(|| format!("{text:?} is not fields like name: value"))?;
+    let route = Route { path: "/".into(), queue: Some("default".into()), ..Route::default() };
+    Route { response_headers: fields.clone(), ..route }.check().map_err(|wrong| wrong.join("; "))?;
+    Ok(fields)
 }
 
 fn is_address(address: &str) -> bool {
@@ -234,6 +267,10 @@ mod tests {
         assert_eq!(number("front.lane_bytes_max"), front.lane_bytes_max);
         assert_eq!(number("front.heartbeat_ms"), front.heartbeat_ms);
         assert_eq!(number("front.streams_max"), front.streams_max as u64);
+        assert_eq!(number("front.streams_per_client_max"), front.streams_per_client_max as u64);
+        assert_eq!(number("front.connections_max"), front.connections_max as u64);
+        assert_eq!(number("front.connections_per_client_max"), front.connections_per_client_max as u64);
+        assert_eq!(fields(of("front.response_headers").default), Ok(front.response_headers));
         assert_eq!(number("front.drain_ms"), front.drain_ms);
         assert_eq!(of("front.server_timing").default.parse(), Ok(front.server_timing));
         assert_eq!(number("front.stop_delay_ms"), front.stop_delay_ms);
@@ -249,6 +286,8 @@ mod tests {
         assert!(wrong("front.listen", "").contains("address"));
         assert!(wrong("redis.url", "localhost:6379").contains("redis://127.0.0.1:6379"));
         assert!(wrong("redis.prefix", "a b").contains("prefix"));
+        assert!(wrong("front.response_headers", "x").contains("name: value"));
+        assert!(wrong("front.response_headers", "a b: c").contains("no name of a header field"));
         assert!(wrong("log.format", "xml").contains("text or json"));
         assert!(wrong("front.trusted_proxies", "10.0.0.0/8,proxy").contains("\"proxy\" is no address"));
     }

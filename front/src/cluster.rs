@@ -18,7 +18,7 @@ use tempest_protocol::{Queue, limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Error, FrontConfig, Route, Sub, Work, load::Load, open_streams::OpenStreams, wheel::Wheel};
+use crate::{Error, FrontConfig, Route, Sub, Work, limits::Census, load::Load, wheel::Wheel};
 
 /// How long a start waits for the first look at the queues.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     /// What may change while the front runs is read anew each time.
     pub(crate) config: ArcSwap<FrontConfig>,
     /// Event streams that are open hold a permit.
-    pub(crate) streams: OpenStreams,
+    pub(crate) streams: Arc<Census>,
     /// The front is about to stop: it is no longer ready, though it may still serve.
     draining: AtomicBool,
     /// The heartbeats of event streams, and their end.
@@ -93,7 +93,7 @@ impl Cluster {
         let shared = Shared {
             inbox,
             topics,
-            streams: OpenStreams::default(),
+            streams: Arc::default(),
             draining: AtomicBool::new(false),
             config: ArcSwap::from_pointee(config),
             wheel: Arc::new(Wheel::new(stopping.clone())),
@@ -169,7 +169,7 @@ impl Cluster {
 
     /// Event streams that are open.
     pub fn streams(&self) -> usize {
-        self.shared.streams.count()
+        self.shared.streams.len()
     }
 
     /// Jobs that are waited for.

@@ -1,12 +1,16 @@
 //! What a front can be told, and the check that says all mistakes at once. Files, flags and variables are the tool's.
 
-use std::path::PathBuf;
+mod policy;
+
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempest_broker::Caps;
 use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 
 use crate::caller::Proxies;
+
+pub use policy::{Cors, Rate};
 
 /// A front: where it listens, its limits, its routes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,6 +30,14 @@ pub struct FrontConfig {
     pub heartbeat_ms: u64,
     /// Event streams in all.
     pub streams_max: usize,
+    /// Event streams of one client; 0: as many as it likes.
+    pub streams_per_client_max: usize,
+    /// Connections in all; 0: as many as the system gives.
+    pub connections_max: usize,
+    /// Connections of one client that is no trusted proxy; 0: as many as it likes.
+    pub connections_per_client_max: usize,
+    /// Fields that all responses of routes get unless their worker or their route sets them.
+    pub response_headers: BTreeMap<String, String>,
     /// How long requests in flight may take when the front stops, in milliseconds.
     pub drain_ms: u64,
     /// Who is told where the time of a request went.
@@ -54,6 +66,10 @@ impl Default for FrontConfig {
             lane_bytes_max: limits::LANE_BYTES_MAX,
             heartbeat_ms: 25_000,
             streams_max: 100_000,
+            streams_per_client_max: 0,
+            connections_max: 0,
+            connections_per_client_max: 0,
+            response_headers: BTreeMap::new(),
             drain_ms: 30_000,
             server_timing: ServerTiming::default(),
             stop_delay_ms: 0,
@@ -144,6 +160,26 @@ pub struct Route {
     pub encoding: Option<String>,
     /// Whether a request with `Idempotency-Key` may be run again when its worker dies, whatever its method.
     pub idempotency_key: bool,
+    /// How long a request waits for somebody to serve its queue where nobody is known to, in milliseconds.
+    pub no_worker_wait_ms: Option<u64>,
+    /// Whether identical GETs in flight share one job.
+    pub coalesce: bool,
+    /// How many requests a client may send.
+    pub rate: Option<Rate>,
+    /// Which pages of other origins may read responses.
+    pub cors: Option<Cors>,
+    /// Whether responses are compressed for clients that take it.
+    pub compress: bool,
+    /// Whether event streams are compressed for clients that take it, each event by itself.
+    pub compress_events: bool,
+    /// Event streams that one client may have on this route; 0: as many as it likes.
+    pub streams_per_client_max: usize,
+    /// Fields that responses get unless their worker sets them.
+    pub response_headers: BTreeMap<String, String>,
+    /// `Cache-Control` of files.
+    pub cache_control: Option<String>,
+    /// Whether files and folders whose names begin with a dot are served.
+    pub dotfiles: bool,
 }
 
 impl Route {
@@ -176,6 +212,15 @@ impl Route {
         if let Err(mut errors) = self.work(&FrontConfig::default()) {
             wrong.append(&mut errors);
         }
+        let mut checked = |what: &str, result: Result<(), String>| {
+            wrong.extend(result.err().map(|error| format!("route {:?}, {what}: {error}", self.path)));
+        };
+        checked("rate", self.rate.as_ref().map_or(Ok(()), Rate::check));
+        checked("cors", self.cors.as_ref().map_or(Ok(()), Cors::check));
+        checked("response_headers", check_fields(&self.response_headers));
+        let cache =
+            self.cache_control.iter().map(|value| ("cache-control".to_owned(), value.clone())).collect();
+        checked("cache_control", check_fields(&cache));
         for method in &self.methods {
             if method.bytes().any(|byte| !byte.is_ascii_uppercase()) || method.is_empty() {
                 wrong.push(format!("route {:?}: method {method:?} must be upper-case", self.path));
@@ -215,6 +260,9 @@ impl Route {
                 timeout: std::time::Duration::from_millis(timeout_ms),
                 body_bytes_max: self.body_bytes_max.unwrap_or(front.body_bytes_max),
                 idempotency_key: self.idempotency_key,
+                no_worker_wait: self
+                    .no_worker_wait_ms
+                    .map_or(limits::NO_WORKER, std::time::Duration::from_millis),
                 caps: front.caps(),
             }),
             _ => Err(wrong),
@@ -234,6 +282,21 @@ impl Route {
     }
 }
 
+/// Checks header fields.
+///
+/// Errors: the first one that HTTP does not allow.
+fn check_fields(fields: &BTreeMap<String, String>) -> Result<(), String> {
+    for (name, value) in fields {
+        if http::HeaderName::try_from(name).is_err() {
+            return Err(format!("{name:?} is no name of a header field"));
+        }
+        if http::HeaderValue::try_from(value).is_err() {
+            return Err(format!("{value:?} is no value of a header field"));
+        }
+    }
+    Ok(())
+}
+
 /// How requests become jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
@@ -244,5 +307,6 @@ pub(crate) struct Work {
     pub(crate) timeout: std::time::Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) idempotency_key: bool,
+    pub(crate) no_worker_wait: std::time::Duration,
     pub(crate) caps: Caps,
 }

@@ -90,7 +90,8 @@ mod tests {
         for (claimed_at_ms, work_us) in [(0, u64::MAX), (u64::MAX, 0), (u64::MAX, u64::MAX), (999, 10)] {
             let parts =
                 of(10 * MS, 9 * MS, Timing { claimed_at_ms: Some(claimed_at_ms), work_us: Some(work_us) });
-            let sum = parts.front + [parts.queue, parts.worker, parts.reply].into_iter().flatten().sum();
+            let sum = parts.front
+                + [parts.queue, parts.worker, parts.reply].into_iter().flatten().sum::<Duration>();
             assert_eq!(sum, 10 * MS, "{parts:?}");
         }
     }

@@ -6,7 +6,7 @@ mod form;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 use tempest_protocol::Code;
 
@@ -25,6 +25,8 @@ pub struct Refusal {
     cause: Option<Cause>,
     allow: Option<String>,
     retry_after: Option<Duration>,
+    /// Fields that its route adds to every response.
+    added: Option<Box<HeaderMap>>,
 }
 
 /// How a worker died, in words that are ours.
@@ -48,7 +50,7 @@ impl Cause {
 impl Refusal {
     /// A refusal with nothing but a code.
     pub fn new(code: Code) -> Self {
-        Self { code, cause: None, allow: None, retry_after: None }
+        Self { code, cause: None, allow: None, retry_after: None, added: None }
     }
 
     /// A worker was lost; `message` tells how, if it is in words that are ours.
@@ -65,6 +67,12 @@ impl Refusal {
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
+    }
+
+    /// The same, with header fields of its route.
+    #[must_use]
+    pub(crate) fn with(self, added: HeaderMap) -> Self {
+        Self { added: (!added.is_empty()).then(|| Box::new(added)), ..self }
     }
 
     /// The code.
@@ -111,8 +119,29 @@ impl Refusal {
         if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
+        headers.extend(self.added.as_deref().cloned().unwrap_or_default());
         response.extensions_mut().insert(self);
         response
+    }
+
+    /// A whole HTTP/1.1 message, for connections whose request was not even read: the last thing that is said on them.
+    pub(crate) fn last_words(self) -> Vec<u8> {
+        let (text, status) = (self.text(), self.status());
+        let response = self.respond(Form::Text, None);
+        let mut bytes =
+            format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""))
+                .into_bytes();
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let own = format!("connection: close\r\ncontent-length: {}\r\ndate: {date}\r\n", text.len());
+        bytes.extend_from_slice(own.as_bytes());
+        for (name, value) in response.headers() {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(piece);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
     }
 
     /// In seconds. Where nothing is known, clients that were refused together do not come back together.

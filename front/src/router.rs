@@ -6,10 +6,10 @@ use axum::body::Body;
 use http::{Method, Request, Response};
 use matchit::Router as PathRouter;
 use tempest_protocol::{Code, Queue};
-use tower::ServiceExt;
-use tower_http::services::ServeDir;
 
-use crate::{Cluster, Error, FrontConfig, Refusal, Route, Sub, Work, translate};
+use crate::{
+    Cluster, Error, FrontConfig, Refusal, Route, Sub, Work, files::Files, policy::Policy, translate,
+};
 
 /// The routing table.
 pub(crate) struct Router {
@@ -26,6 +26,7 @@ pub(crate) struct Router {
 struct Entry {
     methods: Arc<[Method]>,
     target: Target,
+    policy: Option<Arc<Policy>>,
 }
 
 impl Entry {
@@ -41,7 +42,7 @@ impl Entry {
 enum Target {
     Work(Work),
     Sub(Sub),
-    Files(ServeDir),
+    Files(Files),
 }
 
 /// Parts of the path that the pattern named, still percent-encoded.
@@ -90,15 +91,19 @@ impl Router {
 
     fn add(&mut self, cluster: &Cluster, config: &FrontConfig, route: &Route) -> Result<(), String> {
         let target = match (&route.topic, &route.static_dir) {
-            (Some(topic), _) => Target::Sub(Sub::new(cluster.clone(), Some(topic.as_str().into()))),
-            (_, Some(folder)) => Target::Files(ServeDir::new(folder)),
+            (Some(topic), _) => {
+                let per_client = route.streams_per_client_max;
+                Target::Sub(Sub::new(cluster.clone(), Some(topic.as_str().into())).per_client(per_client))
+            }
+            (_, Some(folder)) => Target::Files(Files::new(folder, route)),
             _ => Target::Work(cluster.work_under(config, route).map_err(|error| error.to_string())?),
         };
         if let Some(queue) = &route.queue {
             self.queues.push(Queue::new(queue).map_err(|error| error.to_string())?);
         }
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
-        let entry = Entry { methods, target };
+        let policy = Policy::of(route, config).map(Arc::new);
+        let entry = Entry { methods, target, policy };
         let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
         if let Some((folder, _)) = route.path.rsplit_once("{*")
             && route.topic.is_none()
@@ -122,11 +127,17 @@ impl Router {
 
     /// Answers one request.
     pub(crate) async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-        let (target, params) = self.find(&request)?;
-        target.handle(params, request).await
+        let (target, policy, params) = self.find(&request)?;
+        match policy {
+            None => target.answer(params, request).await,
+            Some(policy) => {
+                let call = |request| target.clone().answer(params.clone(), request);
+                Box::pin(policy.answer(request, call)).await
+            }
+        }
     }
 
-    fn find(&self, request: &Request<Body>) -> Result<(Target, PathParams), Refusal> {
+    fn find(&self, request: &Request<Body>) -> Result<(Target, Option<Arc<Policy>>, PathParams), Refusal> {
         // `OPTIONS *` asks about the whole server.
         let path = if request.uri().path() == "*" { "/" } else { request.uri().path() };
         let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
@@ -138,7 +149,7 @@ impl Router {
         };
         let entry = found.value.iter().find(takes).ok_or_else(|| not_allowed(found.value))?;
         let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok((entry.target.clone(), PathParams(params)))
+        Ok((entry.target.clone(), entry.policy.clone(), PathParams(params)))
     }
 
     fn of_host(&self, request: &Request<Body>) -> Option<&PathRouter<Vec<Entry>>> {
@@ -190,29 +201,14 @@ fn not_allowed(entries: &[Entry]) -> Refusal {
 }
 
 impl Target {
-    async fn handle(self, params: PathParams, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    async fn answer(self, params: PathParams, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
         match self {
             Self::Work(work) => work.answer(request).await,
             Self::Sub(sub) => {
                 request.extensions_mut().insert(params);
                 sub.answer(request).await
             }
-            Self::Files(files) => serve_file(files, params.last(), request).await,
+            Self::Files(files) => files.answer(params.last(), request).await,
         }
-    }
-}
-
-async fn serve_file(
-    files: ServeDir,
-    path: &str,
-    mut request: Request<Body>,
-) -> Result<Response<Body>, Refusal> {
-    let not_found = || Refusal::new(Code::NotFound);
-    *request.uri_mut() = format!("/{path}").parse().map_err(|_| not_found())?;
-    let Ok(response) = files.oneshot(request).await;
-    match response.status() {
-        http::StatusCode::NOT_FOUND => Err(not_found()),
-        http::StatusCode::METHOD_NOT_ALLOWED => Err(Refusal::method_not_allowed("GET, HEAD".into())),
-        _ => Ok(response.map(Body::new)),
     }
 }

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use tempest_broker::Broker;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cluster, Error, FrontConfig, router::Router};
+use crate::{Cluster, Error, FrontConfig, limits::Census, router::Router};
 use sockets::{Estate, Listening};
 
 pub(crate) use connection::Peer;
@@ -42,6 +42,8 @@ pub(crate) struct Serving {
     pub(crate) cluster: Cluster,
     /// A request keeps the table it began with.
     pub(crate) router: ArcSwap<Router>,
+    /// Connections that are open.
+    pub(crate) connections: Arc<Census>,
     /// New connections are no longer taken, and each response is the last of its connection.
     pub(crate) closing: AtomicBool,
     /// Another front serves on the same sockets.
@@ -73,6 +75,7 @@ impl Front {
         let serving = Arc::new(Serving {
             cluster,
             router: ArcSwap::from_pointee(router),
+            connections: Arc::default(),
             closing: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
         });

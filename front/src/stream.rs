@@ -10,12 +10,15 @@ use bytes::Bytes;
 use tempest_broker::{Live, Subscription};
 
 use crate::{
-    open_streams::StreamPermit,
+    limits,
     wheel::{Call, Place},
 };
 
 /// What an idle stream says to show that it lives.
 const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+
+/// A place among the streams of the front, and one among those of its route where that counts its own.
+pub(crate) type StreamPermit = (limits::Place, Option<limits::Place>);
 
 /// An open event stream.
 pub(crate) struct EventStream {

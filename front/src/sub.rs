@@ -14,10 +14,11 @@ use tempest_protocol::{Code, Topic};
 use crate::{
     Cluster, Refusal,
     caller::{Caller, REQUEST_ID},
+    limits::{Census, ClientKey},
     refusal::Form,
     router::PathParams,
     server::Takeover,
-    stream::EventStream,
+    stream::{EventStream, StreamPermit},
     wheel::retry_ms,
 };
 
@@ -36,11 +37,19 @@ pub struct Sub {
     cluster: Cluster,
     /// Topics of a route, with `{name}` for parts of the path; absent: the path itself.
     template: Option<Arc<str>>,
+    /// Streams of one client on this route.
+    census: Arc<Census>,
+    per_client: usize,
 }
 
 impl Sub {
     pub(crate) fn new(cluster: Cluster, template: Option<Arc<str>>) -> Self {
-        Self { cluster, template }
+        Self { cluster, template, census: Arc::default(), per_client: 0 }
+    }
+
+    /// The same with a limit for each client; 0 is none.
+    pub(crate) fn per_client(self, per_client: usize) -> Self {
+        Self { per_client, ..self }
     }
 
     /// Answers one request. On a plaintext HTTP/1.1 connection of this front's own the stream takes the socket over
@@ -61,8 +70,7 @@ impl Sub {
             return Ok(head.map(|()| Body::empty()));
         }
         let shared = &self.cluster.shared;
-        let streams_max = shared.config.load().streams_max;
-        let permit = shared.streams.open(streams_max).ok_or_else(|| Refusal::new(Code::QueueFull))?;
+        let permit = self.enter(&request)?;
         let subscription = shared.topics.subscribe(&topics).await.map_err(|error| {
             tracing::debug!(%error, "topics cannot be subscribed to");
             Refusal::new(Code::RedisAway)
@@ -81,6 +89,20 @@ impl Sub {
             }
             None => Ok(head.map(|()| Body::new(stream))),
         }
+    }
+
+    /// A place among the streams that may be open.
+    fn enter(&self, request: &Request<Body>) -> Result<StreamPermit, Refusal> {
+        let caller = request.extensions().get::<Caller>();
+        let client = ClientKey::of(caller.and_then(|caller| caller.address));
+        let config = self.cluster.shared.config.load();
+        let (all, each) = (config.streams_max, config.streams_per_client_max);
+        let of_front = self.cluster.shared.streams.enter(client, all, each)?;
+        let of_route = match self.per_client {
+            0 => None,
+            each => Some(self.census.enter(client, usize::MAX, each)?),
+        };
+        Ok((of_front, of_route))
     }
 
     /// The topics a request names, each checked after percent-decoding.

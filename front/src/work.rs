@@ -84,19 +84,19 @@ impl Inner {
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-        self.admit()?;
+        let mut admitted = self.admit()?;
         let until = Instant::now() + self.plan.timeout;
         let (parts, body) = request.into_parts();
         let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max));
         let body = body.await.map_err(|_| Refusal::new(Code::BadHttp))??;
         let mut call = self.call(&parts, body);
-        self.state.load.begun();
         let pushed = Instant::now();
         let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
         let reply = answer?;
+        admitted.completed(reply.timing.work_us.map(Duration::from_micros));
         let time =
             JobTime { waited: pushed.elapsed(), queued_at_ms: call.leave.queued_at_ms, timing: reply.timing };
         let mut response = translate::reply_to_response(reply, &parts.method)?;
@@ -105,15 +105,18 @@ impl Inner {
     }
 
     /// Refuses what could only wait in vain, before its body is read.
-    fn admit(&self) -> Result<(), Refusal> {
+    fn admit(&self) -> Result<Admitted, Refusal> {
         let presence = self.shared().broker.presence();
         let (queue, lane) = (&self.plan.queue, self.plan.lane);
         let full = presence.memory_full() || presence.bytes(queue, lane) > self.plan.caps.bytes;
-        let late = self.state.load.expected_wait(Instant::now()).is_some_and(|wait| wait > self.plan.timeout);
-        if full || late {
+        if full {
             return Err(Refusal::new(Code::QueueFull));
         }
-        Ok(())
+        let (depth, slots) = (presence.depth(queue, lane), presence.slots(queue));
+        match self.state.load.expected_wait(depth, slots, Instant::now()) {
+            Some(wait) if wait > self.plan.timeout => Err(Refusal::new(Code::QueueFull).after(wait)),
+            _ => Ok(Admitted::new(self.state.clone(), slots)),
+        }
     }
 
     fn call(&self, parts: &request::Parts, body: Bytes) -> Call {
@@ -193,6 +196,32 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
     }
 }
 
+/// A request among those that are counted as load.
+struct Admitted {
+    state: Arc<QueueState>,
+    slots: u32,
+    is_completed: bool,
+    work: Option<Duration>,
+}
+
+impl Admitted {
+    fn new(state: Arc<QueueState>, slots: u32) -> Self {
+        state.load.begun();
+        Self { state, slots, is_completed: false, work: None }
+    }
+
+    /// Its job was done; in this time, if its worker tells.
+    fn completed(&mut self, work: Option<Duration>) {
+        (self.is_completed, self.work) = (true, work);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.state.load.ended(self.is_completed, self.work, self.slots, Instant::now());
+    }
+}
+
 /// One job and the wait for its reply.
 struct Call {
     waiter: Waiter,
@@ -205,7 +234,7 @@ impl Call {
         self.push().await?;
         let presence = self.leave.shared.broker.presence();
         if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
-            match timeout(limits::NO_WORKER, self.waiter.reply()).await {
+            match timeout(self.leave.plan.no_worker_wait, self.waiter.reply()).await {
                 Ok(reply) => return self.answered(reply),
                 Err(_) => self.take_back().await?,
             }
@@ -222,7 +251,6 @@ impl Call {
             let error = match broker.push(&plan.queue, plan.lane, frame, &plan.caps).await {
                 Ok(depth) => {
                     self.leave.depth = depth;
-                    self.leave.state.load.pushed(depth);
                     return Ok(());
                 }
                 Err(error) => error,
@@ -319,7 +347,6 @@ struct Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.state.load.ended(self.end == End::Answered, Instant::now());
         if self.end != End::Open {
             return;
         }

@@ -7,11 +7,15 @@ use tempest_supervisor::WorkerSpec;
 use crate::{
     args::ConfigArgs,
     config::{Config, Sources},
+    docs,
     failure::Failure,
     output::{print, print_json, print_table},
 };
 
 pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    if args.docs {
+        return print(docs::page().as_bytes());
+    }
     let sources =
         Sources { flags: args.flags.given(), file: args.file.config.as_deref(), ..Sources::default() };
     let config = Config::load(&sources)?;

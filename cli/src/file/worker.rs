@@ -6,10 +6,21 @@ use tempest_protocol::{Lane, Queue};
 use tempest_supervisor::WorkerSpec;
 use toml::de::DeTable;
 
-use super::{Reader, Value};
+use super::{
+    Reader, Value,
+    key::{Entry, Shape, entries},
+};
 
 /// Every key of a worker.
-const KEYS: &[&str] = &["name", "command", "queues", "lanes", "count", "env", "dir"];
+pub(crate) const KEYS: &[Entry] = entries! {
+    "name" (Shape::Text) "What it is called in the log and by commands; required, once only.";
+    "command" (Shape::Texts) "The program and its arguments; also a text, parted as a shell does. Required.";
+    "queues" (Shape::Texts) "The queues it works on (`TEMPEST_QUEUE`); absent: `default`.";
+    "lanes" (Shape::Texts) "The lanes it claims from (`TEMPEST_LANES`); absent: `normal`.";
+    "count" (Shape::Integer) "How many are started; absent: 1.";
+    "env" (Shape::Fields) "Variables of its environment besides those of `tempest up`.";
+    "dir" (Shape::Folder) "The folder it is started in; relative to the file; absent: that of the file.";
+};
 
 /// Children of one entry.
 const COUNT_MAX: u64 = 1_000;
@@ -26,10 +37,10 @@ impl Reader<'_> {
         spec.dir = Some(self.folder());
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if KEYS.contains(&name) {
+            if KEYS.iter().any(|known| known.name == name) {
                 self.worker_key(name, value, &mut spec);
             } else {
-                self.unknown(key, "[[worker]]", KEYS.iter().copied());
+                self.unknown(key, "[[worker]]", KEYS.iter().map(|known| known.name));
             }
         }
         for (key, missing) in [("name", spec.name.is_empty()), ("command", spec.command.is_empty())] {

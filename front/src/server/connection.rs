@@ -2,14 +2,24 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{Serving, http1, proxy_header};
+use crate::{
+    Refusal,
+    limits::{ClientKey, Full, Place},
+};
 
 /// How long a proxy may take to tell where its client is.
 const PROXY_HEADER: Duration = Duration::from_secs(10);
+
+/// How long a client that is refused may take to read it.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Who is at the other end of a connection, and how it is carried.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +48,10 @@ impl Connection {
             Some(Ok(told)) => told.unwrap_or(address),
             Some(Err(error)) => return debug!(%address, %error, "no header of the PROXY protocol"),
         };
+        let place = match self.enter(address) {
+            Ok(place) => place,
+            Err(full) => return say_goodbye(socket, full.into()).await,
+        };
         let peer = Peer { address, is_tls: false };
         let tasks = self.serving.cluster.shared.tasks.clone();
         if let Some((taken, socket)) = Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await
@@ -45,10 +59,24 @@ impl Connection {
             // A task of its own: the one that served HTTP ends, and its memory with it.
             tasks.spawn(async move {
                 taken.write(socket).await;
+                drop(place);
                 debug!(%address, "an event stream has ended");
             });
         }
     }
+
+    /// A place among the connections that may be open. Trusted proxies carry many clients.
+    fn enter(&self, address: SocketAddr) -> Result<Place, Full> {
+        let config = self.serving.cluster.shared.config.load();
+        let all = match config.connections_max {
+            0 => usize::MAX,
+            max => max,
+        };
+        let address = address.ip().to_canonical();
+        let each = if config.trusted_proxies.trust(address) { 0 } else { config.connections_per_client_max };
+        self.serving.connections.enter(ClientKey::of(Some(address)), all, each)
+    }
+
     /// Where the client of a trusted proxy is, if proxies are to tell it this way.
     async fn told_by_proxy(
         &self,
@@ -62,4 +90,17 @@ impl Connection {
         drop(config);
         tokio::time::timeout(PROXY_HEADER, proxy_header::read(socket)).await?
     }
+}
+
+/// Refuses a connection. What its client has sent already is read, so that the refusal is not lost to a reset.
+async fn say_goodbye(mut socket: TcpStream, refusal: Refusal) {
+    let goodbye = async {
+        socket.write_all(&refusal.last_words()).await?;
+        socket.shutdown().await?;
+        let mut rest = [0; 1024];
+        while socket.read(&mut rest).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    // A client that does not take it has nothing to lose.
+    tokio::time::timeout(GOODBYE, goodbye).await.ok();
 }

@@ -77,6 +77,11 @@ impl Client {
         }
         let length =
             response.header("content-length").map(|length| length.parse::<usize>().expect("a length"));
+        if response.header("transfer-encoding").as_deref() == Some("chunked") {
+            let mut chunks = Chunks { stream: &mut self.stream, left: 0, is_over: false };
+            chunks.read_to_end(&mut response.body).expect("chunks");
+            return response;
+        }
         match length {
             Some(length) => {
                 response.body = vec![0; length];
@@ -145,5 +150,40 @@ impl Client {
     /// The reader with what it has buffered.
     pub(crate) fn into_reader(self) -> BufReader<TcpStream> {
         self.stream
+    }
+}
+
+/// A chunked body (RFC 9112 section 7.1), as it comes.
+pub(crate) struct Chunks<R> {
+    stream: R,
+    left: usize,
+    is_over: bool,
+}
+
+impl Chunks<BufReader<TcpStream>> {
+    /// The body that begins here.
+    pub(crate) fn of(stream: BufReader<TcpStream>) -> Self {
+        Self { stream, left: 0, is_over: false }
+    }
+}
+
+impl<R: BufRead> Read for Chunks<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.is_over {
+            return Ok(0);
+        }
+        let mut line = String::new();
+        if self.left == 0 {
+            self.stream.read_line(&mut line)?;
+            self.left = usize::from_str_radix(line.trim(), 16).expect("the size of a chunk");
+            self.is_over = self.left == 0;
+        }
+        let wanted = buffer.len().min(self.left);
+        let read = self.stream.read(&mut buffer[..wanted])?;
+        self.left -= read;
+        if self.left == 0 {
+            self.stream.read_line(&mut String::new())?;
+        }
+        Ok(read)
     }
 }

@@ -165,7 +165,10 @@ fn files_are_served_in_whole_and_in_part() {
     let modified = whole.header("last-modified").expect("a date");
     assert_eq!(get("/static/data.bin", &format!("if-modified-since: {modified}\r\n")).status, 304);
     let page = get("/static/", "");
-    assert_eq!((page.text().as_str(), page.header("content-type").as_deref()), ("<h1>hi", Some("text/html")));
+    assert_eq!(
+        (page.text().as_str(), page.header("content-type").as_deref()),
+        ("<h1>hi", Some("text/html; charset=utf-8"))
+    );
     assert_eq!(get("/static/deep/a%20b.txt", "").text(), "deep");
 }
 
