@@ -68,6 +68,7 @@ impl Front {
     ) -> Result<Self, Error> {
         config.checked_routes().map_err(Error::Routes)?;
         let listening = inherited.or_listen(Spoken::Http, &config.listen).await?;
+        inherited.say_unused();
         let addresses = listening.iter().map(|it| it.address).collect();
         let cluster = Cluster::open(broker, config).await?;
         let router = Router::new(&cluster, &cluster.shared.config.load())?;

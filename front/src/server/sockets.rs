@@ -9,7 +9,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::listen::{self, BACKLOG};
 use crate::Error;
@@ -89,6 +89,18 @@ impl Inherited {
             listening.extend(opened.into_iter().filter_map(|listener| Listening::new(spoken, listener)));
         }
         Ok(listening)
+    }
+
+    /// Says which of them nobody has taken. They close with this value, and their clients are refused.
+    pub(crate) fn say_unused(&self) {
+        for (spoken, socket) in &self.sockets {
+            let address = socket.local_addr().ok();
+            warn!(
+                spoken = spoken.as_str(),
+                ?address,
+                "a socket it was given is not used: nothing is configured for it"
+            );
+        }
     }
 }
 
