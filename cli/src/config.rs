@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempest_broker::Settings;
-use tempest_front::{FrontConfig, Proxies, Route};
+use tempest_front::{Certificate, FrontConfig, Proxies, Route, TlsConfig};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
 
@@ -66,6 +66,7 @@ pub(crate) struct Config {
     values: Vec<Value>,
     pub(crate) routes: Vec<Route>,
     pub(crate) workers: Vec<WorkerSpec>,
+    certificates: Vec<Certificate>,
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
 }
@@ -101,7 +102,10 @@ impl Config {
         if !wrong.is_empty() {
             return Err(Failure::usage(wrong));
         }
-        Ok(Self { values, routes: file.routes, workers: file.workers, file: path })
+        let (routes, workers, certificates) = (file.routes, file.workers, file.certificates);
+        let config = Self { values, routes, workers, certificates, file: path };
+        config.check_together()?;
+        Ok(config)
     }
 
     /// Every value in the order of the table.
@@ -177,8 +181,44 @@ impl Config {
             trusted_proxies: Proxies::new(&split(self.text("front.trusted_proxies")).collect::<Vec<_>>())
                 .unwrap_or_default(),
             proxy_protocol: self.text("front.proxy_protocol") == "on",
+            header_bytes_max: self.size("front.header_bytes_max"),
+            keep_alive_ms: self.number("front.keep_alive_ms"),
+            tls: self.tls(),
             routes: self.routes.clone(),
         }
+    }
+
+    fn tls(&self) -> TlsConfig {
+        let (certificate, key) = (self.text("tls.certificate"), self.text("tls.key"));
+        let first = Certificate { certificate: certificate.into(), key: key.into() };
+        let first = (!certificate.is_empty()).then_some(first);
+        TlsConfig {
+            listen: split(self.text("tls.listen")).map(str::to_owned).collect(),
+            certificates: first.into_iter().chain(self.certificates.clone()).collect(),
+            redirect: self.text("tls.redirect") == "on",
+            port: u16::try_from(self.number("tls.port")).unwrap_or_default(),
+        }
+    }
+
+    /// Checks what is right or wrong only together.
+    fn check_together(&self) -> Result<(), Failure> {
+        let (mut wrong, tls) = (Vec::new(), self.tls());
+        let given = |key: &str| !self.text(key).is_empty();
+        if given("tls.certificate") != given("tls.key") {
+            wrong.push("tls.certificate and tls.key go together: one of them is missing".to_owned());
+        }
+        if given("tls.listen") && tls.certificates.is_empty() {
+            wrong.push("tls.listen needs a certificate: tls.certificate and tls.key".to_owned());
+        }
+        if tls.redirect && !given("tls.listen") {
+            wrong.push("tls.redirect needs tls.listen: there is nothing to send clients to".to_owned());
+        }
+        if !given("front.listen") && !given("tls.listen") {
+            wrong.push(
+                "front.listen and tls.listen are empty: name an address like localhost:1337".to_owned(),
+            );
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::usage(wrong)) }
     }
 
     /// What the supervisor is told.

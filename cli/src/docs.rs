@@ -17,7 +17,8 @@ const TABLES: &str = "
 ## Tables of the file
 
 `[[route]]` says which requests go where; of several routes for one path the first that takes the method wins. Without any, `/sub/{topic…}`
-is EventSource and all else goes to queue `default`. `[[worker]]` is what `tempest up` starts.
+is EventSource and all else goes to queue `default`. `[[worker]]` is what `tempest up` starts. `[[certificate]]`
+are certificates of TLS besides that of `[tls]`; clients get the one for the name they ask for.
 ";
 
 /// The page.
@@ -35,7 +36,9 @@ pub(crate) fn page() -> String {
         page += &row(setting);
     }
     page += TABLES;
-    for (title, entries) in [("[[route]]", file::ROUTE), ("[[worker]]", file::WORKER)] {
+    for (title, entries) in
+        [("[[route]]", file::ROUTE), ("[[worker]]", file::WORKER), ("[[certificate]]", file::CERTIFICATE)]
+    {
         page += &table(title, entries);
     }
     page
@@ -58,6 +61,7 @@ fn value(kind: Kind) -> String {
         Kind::Integer { min, max } => format!("{min} to {max}"),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::Addresses => "`host:port`, several".into(),
+        Kind::Path => "file".into(),
         Kind::Networks => "addresses and networks".into(),
         Kind::Fields => "header fields".into(),
         Kind::Url => "URL".into(),

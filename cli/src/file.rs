@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tempest_front::Route;
+use tempest_front::{Certificate, Route};
 use tempest_supervisor::WorkerSpec;
 use toml::{
     Spanned,
@@ -11,10 +11,12 @@ use toml::{
 
 use crate::setting::{Kind, SETTINGS, Setting};
 
+mod certificate;
 mod key;
 mod route;
 mod worker;
 
+pub(crate) use certificate::KEYS as CERTIFICATE;
 pub(crate) use key::{Entry, Shape};
 pub(crate) use route::KEYS as ROUTE;
 pub(crate) use worker::KEYS as WORKER;
@@ -29,6 +31,8 @@ pub(crate) struct File {
     pub(crate) values: Vec<(&'static Setting, String, String)>,
     pub(crate) routes: Vec<Route>,
     pub(crate) workers: Vec<WorkerSpec>,
+    /// Besides the one of `[tls]`.
+    pub(crate) certificates: Vec<Certificate>,
 }
 
 /// Reads a file.
@@ -106,10 +110,15 @@ impl Reader<'_> {
                         file.workers.extend(worker);
                     }
                 }
+                "certificate" => {
+                    for (at, entry) in self.entries(name, value) {
+                        file.certificates.extend(self.certificate(at, entry));
+                    }
+                }
                 section if is_section(section) => self.section(section, value, file),
                 _ => {
                     let known = SETTINGS.iter().map(|setting| setting.section_and_key().0);
-                    self.unknown(key, "the file", known.chain(["route", "worker"]));
+                    self.unknown(key, "the file", known.chain(["route", "worker", "certificate"]));
                 }
             }
         }
@@ -126,13 +135,43 @@ impl Reader<'_> {
                 self.unknown(key, &format!("[{section}]"), known);
                 continue;
             };
-            match text_of(setting, value.get_ref()) {
+            match self.text_of(setting, value.get_ref()) {
                 Err(what) => self.wrong(value.span().start, format!("{} must be {what}", setting.key)),
                 Ok(text) => match setting.check(&text) {
                     Err(wrong) => self.wrong(value.span().start, format!("{}: {wrong}", setting.key)),
                     Ok(()) => file.values.push((setting, text, self.place(value.span().start))),
                 },
             }
+        }
+    }
+
+    /// A setting's value as it would stand on the command line; or what it must be.
+    fn text_of(&self, setting: &Setting, value: &DeValue<'_>) -> Result<String, &'static str> {
+        match setting.kind {
+            Kind::Integer { .. } => number(value).map(|number| number.to_string()).ok_or("a whole number"),
+            Kind::Addresses | Kind::Networks => {
+                let list = value.as_array().and_then(|items| {
+                    items.iter().map(|item| item.get_ref().as_str()).collect::<Option<Vec<_>>>()
+                });
+                let list = list.map(|list| list.join(","));
+                value.as_str().map(str::to_owned).or(list).ok_or("a text in quotes, or a list of texts")
+            }
+            Kind::Fields => {
+                let table = value.as_table().and_then(|table| {
+                    let field = |(name, value): (&Key<'_>, &Value<'_>)| {
+                        Some(format!("{}: {}", name.get_ref(), value.get_ref().as_str()?))
+                    };
+                    table.iter().map(field).collect::<Option<Vec<_>>>()
+                });
+                let table = table.map(|fields| fields.join(" | "));
+                value.as_str().map(str::to_owned).or(table).ok_or("a table of texts: { name = \"value\" }")
+            }
+            // As on the command line, empty is none.
+            Kind::Path => match value.as_str().ok_or("a text in quotes")? {
+                "" => Ok(String::new()),
+                path => Ok(self.folder().join(path).display().to_string()),
+            },
+            _ => value.as_str().map(str::to_owned).ok_or("a text in quotes"),
         }
     }
 
@@ -194,31 +233,6 @@ fn is_section(name: &str) -> bool {
 fn number(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-/// A setting's value as it would stand on the command line; or what it must be.
-fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, &'static str> {
-    match setting.kind {
-        Kind::Integer { .. } => number(value).map(|number| number.to_string()).ok_or("a whole number"),
-        Kind::Addresses | Kind::Networks => {
-            let list = value.as_array().and_then(|items| {
-                items.iter().map(|item| item.get_ref().as_str()).collect::<Option<Vec<_>>>()
-            });
-            let list = list.map(|list| list.join(","));
-            value.as_str().map(str::to_owned).or(list).ok_or("a text in quotes, or a list of texts")
-        }
-        Kind::Fields => {
-            let table = value.as_table().and_then(|table| {
-                let field = |(name, value): (&Key<'_>, &Value<'_>)| {
-                    Some(format!("{}: {}", name.get_ref(), value.get_ref().as_str()?))
-                };
-                table.iter().map(field).collect::<Option<Vec<_>>>()
-            });
-            let table = table.map(|fields| fields.join(" | "));
-            value.as_str().map(str::to_owned).or(table).ok_or("a table of texts: { name = \"value\" }")
-        }
-        _ => value.as_str().map(str::to_owned).ok_or("a text in quotes"),
-    }
 }
 
 /// The word that was probably meant.

@@ -39,8 +39,10 @@ pub(crate) struct Setting {
 pub(crate) enum Kind {
     /// A whole number.
     Integer { min: u64, max: u64 },
-    /// Addresses `host:port`, separated by commas; in the file also a list.
+    /// Addresses `host:port`, separated by commas; in the file also a list; may be empty.
     Addresses,
+    /// A file; in `tempest.toml` relative to that. May be empty.
+    Path,
     /// `redis://…`, `rediss://…` or `unix://…`.
     Url,
     /// What keys begin with.
@@ -111,6 +113,19 @@ settings! {
         "Addresses and networks whose word about their clients is believed: Forwarded, X-Forwarded-*, x-request-id.";
     "front.proxy_protocol" "proxy-protocol" "TEMPEST_PROXY_PROTOCOL" (Kind::Word(&["off", "on"])) "off" [FRONT | UP]
         "on: connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2.";
+    "front.header_bytes_max" "header-bytes-max" "TEMPEST_HEADER_BYTES_MAX"
+        (Kind::Integer { min: 8 << 10, max: 1 << 20 }) "32768" [FRONT | UP] "Largest header of a request, in bytes.";
+    "front.keep_alive_ms" "keep-alive-ms" "TEMPEST_KEEP_ALIVE_MS" (Kind::Integer { min: 1, max: 24 * HOUR_MS })
+        "75000" [FRONT | UP] "How long a connection may be idle between two requests, in milliseconds.";
+    "tls.listen" "tls-listen" "TEMPEST_TLS_LISTEN" (Kind::Addresses) "" [FRONT | UP]
+        "Where the front listens for TLS, with HTTP/2 and HTTP/1.1 inside; several addresses are separated by commas.";
+    "tls.certificate" "tls-certificate" "TEMPEST_TLS_CERTIFICATE" (Kind::Path) "" [FRONT | UP]
+        "The certificate and those it is signed with, a PEM file. More of them are tables [[certificate]].";
+    "tls.key" "tls-key" "TEMPEST_TLS_KEY" (Kind::Path) "" [FRONT | UP] "The private key of tls.certificate, a PEM file.";
+    "tls.redirect" "tls-redirect" "TEMPEST_TLS_REDIRECT" (Kind::Word(&["off", "on"])) "off" [FRONT | UP]
+        "on: requests in plaintext are sent to the same address in TLS (308).";
+    "tls.port" "tls-port" "TEMPEST_TLS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "0" [FRONT | UP]
+        "The port clients are sent to by tls.redirect; 0 is the one listened on.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
     "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
@@ -128,7 +143,7 @@ settings! {
 }
 
 /// Settings, and sections of them, that a running front cannot change. All others follow a reload.
-const NEED_RESTART: &[&str] = &["front.listen", "redis", "supervisor", "log.format"];
+const NEED_RESTART: &[&str] = &["front.listen", "tls.listen", "redis", "supervisor", "log.format"];
 
 /// Whether a change of this setting waits for a restart.
 pub(crate) fn needs_restart(key: &str) -> bool {
@@ -156,8 +171,7 @@ impl Setting {
                 _ => wrong(&format!("a whole number from {min} to {max}")),
             },
             Kind::Addresses => match split(value).find(|address| !is_address(address)) {
-                None if split(value).next().is_some() => Ok(()),
-                None => wrong("an address like localhost:1337"),
+                None => Ok(()),
                 Some(address) => Err(format!("{address:?} is not an address like localhost:1337")),
             },
             Kind::Url => {
@@ -172,6 +186,7 @@ impl Setting {
                 let fits = value.len() <= 64 && value.bytes().all(good);
                 if fits { Ok(()) } else { wrong("at most 64 of the characters A-Z a-z 0-9 . _ - / :") }
             }
+            Kind::Path => Ok(()),
             Kind::Networks => Proxies::new(&split(value).collect::<Vec<_>>()).map(drop),
             Kind::Fields => fields(value).map(drop),
             Kind::Word(words) if words.contains(&value) => Ok(()),
@@ -188,6 +203,7 @@ impl Setting {
         match self.kind {
             Kind::Integer { .. } => "NUMBER",
             Kind::Addresses => "HOST:PORT",
+            Kind::Path => "FILE",
             Kind::Networks => "NETWORKS",
             Kind::Fields => "FIELDS",
             Kind::Url => "URL",
@@ -274,6 +290,11 @@ mod tests {
         assert_eq!(number("front.drain_ms"), front.drain_ms);
         assert_eq!(of("front.server_timing").default.parse(), Ok(front.server_timing));
         assert_eq!(number("front.stop_delay_ms"), front.stop_delay_ms);
+        assert_eq!(number("front.header_bytes_max"), front.header_bytes_max as u64);
+        assert_eq!(number("front.keep_alive_ms"), front.keep_alive_ms);
+        assert_eq!(of("tls.listen").default, front.tls.listen.join(","));
+        assert_eq!(of("tls.redirect").default == "on", front.tls.redirect);
+        assert_eq!(number("tls.port"), u64::from(front.tls.port));
     }
 
     #[test]
@@ -283,7 +304,6 @@ mod tests {
         assert!(wrong("front.timeout_ms", "0").contains("from 1"));
         assert!(wrong("front.listen", "1337").contains("localhost:1337"));
         assert!(wrong("front.listen", "a:1,b").contains("\"b\""));
-        assert!(wrong("front.listen", "").contains("address"));
         assert!(wrong("redis.url", "localhost:6379").contains("redis://127.0.0.1:6379"));
         assert!(wrong("redis.prefix", "a b").contains("prefix"));
         assert!(wrong("front.response_headers", "x").contains("name: value"));

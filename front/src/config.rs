@@ -1,6 +1,7 @@
 //! What a front can be told, and the check that says all mistakes at once. Files, flags and variables are the tool's.
 
 mod policy;
+mod tls;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -11,6 +12,7 @@ use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 use crate::caller::Proxies;
 
 pub use policy::{Cors, Rate};
+pub use tls::{Certificate, TlsConfig};
 
 /// A front: where it listens, its limits, its routes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -50,6 +52,12 @@ pub struct FrontConfig {
     pub trusted_proxies: Proxies,
     /// Whether connections from trusted proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Where TLS is spoken, and with which certificates.
+    pub tls: TlsConfig,
+    /// Bytes of a request's header.
+    pub header_bytes_max: usize,
+    /// How long a connection may be idle between two requests, in milliseconds.
+    pub keep_alive_ms: u64,
     /// Routes; none: [`Route::defaults`].
     #[serde(skip)]
     pub routes: Vec<Route>,
@@ -75,6 +83,9 @@ impl Default for FrontConfig {
             stop_delay_ms: 0,
             trusted_proxies: Proxies::default(),
             proxy_protocol: false,
+            tls: TlsConfig::default(),
+            header_bytes_max: 32 << 10,
+            keep_alive_ms: 75_000,
             routes: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
 use tracing::debug;
 
 use crate::{
@@ -26,14 +26,40 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     let router = serving.router.load_full();
     let version = request.version();
     let answer = match framing::check(&request) {
-        Ok(()) => router.handle(request).await,
+        Ok(()) => match redirected(serving, &exchange, &request) {
+            Some(response) => Ok(response),
+            None => router.handle(request).await,
+        },
         // What follows on this connection cannot be trusted either.
-        Err(refusal) => return closing(exchange.end(Err(refusal))),
+        Err(refusal) if version <= Version::HTTP_11 => return closing(exchange.end(Err(refusal))),
+        Err(refusal) => Err(refusal),
     };
     let response = exchange.end(answer);
     // HTTP/2 says goodbye in a frame of its own.
     let is_last = serving.closing.load(Ordering::Relaxed) && version <= Version::HTTP_11;
     if is_last { closing(response) } else { response }
+}
+
+/// Where a request in plaintext is sent to, if it is to come again in TLS.
+fn redirected(serving: &Serving, exchange: &Exchange, request: &Request<Body>) -> Option<Response<Body>> {
+    let listening = serving.tls_port.filter(|_| exchange.caller.scheme == "http")?;
+    let port = match &serving.cluster.shared.config.load().tls {
+        tls if !tls.redirect => return None,
+        tls if tls.port == 0 => listening,
+        tls => tls.port,
+    };
+    let authority: Authority = exchange.caller.host.parse().ok()?;
+    let host = authority.host();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let location = match port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    };
+    let mut response = Response::new(Body::empty());
+    // 308: the method and the body stay as they are.
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).ok()?);
+    Some(response)
 }
 
 /// A request that is being answered.

@@ -24,7 +24,7 @@ mod work;
 
 pub use caller::Proxies;
 pub use cluster::Cluster;
-pub use config::{Cors, FrontConfig, Rate, Route, ServerTiming};
+pub use config::{Certificate, Cors, FrontConfig, Rate, Route, ServerTiming, TlsConfig};
 pub use refusal::Refusal;
 pub use server::{Front, Handle, Inherited, Reloaded, Report, Spoken};
 pub use sub::Sub;
@@ -49,6 +49,9 @@ pub enum Error {
     /// The routing table has mistakes, one line each.
     #[error("{}", .0.join("\n"))]
     Routes(Vec<String>),
+    /// Certificates that cannot be used, one line each.
+    #[error("{}", .0.join("\n"))]
+    Certificates(Vec<String>),
     /// Redis is away or refuses.
     #[error(transparent)]
     Bus(#[from] tempest_broker::Error),

@@ -4,6 +4,7 @@
 mod accept;
 mod connection;
 mod http1;
+mod http2;
 mod listen;
 mod owed;
 mod proxy_header;
@@ -11,6 +12,7 @@ mod reload;
 mod sockets;
 mod stop;
 mod takeover;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Cluster, Error, FrontConfig, limits::Census, router::Router};
 use sockets::{Estate, Listening};
+use tls::Tls;
 
 pub(crate) use connection::Peer;
 pub use reload::{Handle, Reloaded};
@@ -42,6 +45,10 @@ pub(crate) struct Serving {
     pub(crate) cluster: Cluster,
     /// A request keeps the table it began with.
     pub(crate) router: ArcSwap<Router>,
+    /// TLS, if it is spoken anywhere.
+    pub(crate) tls: Option<Tls>,
+    /// Where requests in plaintext are sent to, if they are: the port of TLS.
+    pub(crate) tls_port: Option<u16>,
     /// Connections that are open.
     pub(crate) connections: Arc<Census>,
     /// New connections are no longer taken, and each response is the last of its connection.
@@ -67,8 +74,15 @@ impl Front {
         mut inherited: Inherited,
     ) -> Result<Self, Error> {
         config.checked_routes().map_err(Error::Routes)?;
-        let listening = inherited.or_listen(Spoken::Http, &config.listen).await?;
+        let mut listening = inherited.or_listen(Spoken::Http, &config.listen).await?;
+        let secured = inherited.or_listen(Spoken::Https, &config.tls.listen).await?;
+        let tls_port = secured.first().map(|it| it.address.port());
+        let tls = match tls_port {
+            Some(_) => Some(Tls::new(&config.tls.certificates).map_err(Error::Certificates)?),
+            None => None,
+        };
         inherited.say_unused();
+        listening.extend(secured);
         let addresses = listening.iter().map(|it| it.address).collect();
         let cluster = Cluster::open(broker, config).await?;
         let router = Router::new(&cluster, &cluster.shared.config.load())?;
@@ -76,6 +90,8 @@ impl Front {
         let serving = Arc::new(Serving {
             cluster,
             router: ArcSwap::from_pointee(router),
+            tls,
+            tls_port,
             connections: Arc::default(),
             closing: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
@@ -86,6 +102,14 @@ impl Front {
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where people reach it: hosts as they were named, with the ports it was given.
+    pub fn urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = self.listening.iter().map(Listening::url).collect();
+        // A name may stand for several addresses.
+        urls.dedup();
+        urls
     }
 
     /// What its services share.
@@ -102,6 +126,11 @@ impl Front {
     /// connections; event streams end with a hint to reconnect; replies in flight are waited for up to `drain_ms`;
     /// the rest is cut.
     pub async fn run(self, shutdown: CancellationToken) -> Report {
+        if let Some(tls) = self.serving.tls.clone() {
+            let (stopping, watching) = (self.serving.cluster.shared.stopping.clone(), tls.watch());
+            let tasks = &self.serving.cluster.shared.tasks;
+            tasks.spawn(stopping.run_until_cancelled_owned(watching));
+        }
         stop::run(self.serving, self.listening, shutdown).await
     }
 }

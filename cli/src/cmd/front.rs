@@ -1,7 +1,5 @@
 //! `tempest front`: alone, with a configuration that can change and a front that can take its place.
 
-use std::net::SocketAddr;
-
 use tempest_broker::Broker;
 use tempest_front::{Front, Handle};
 use tokio_util::sync::CancellationToken;
@@ -48,11 +46,9 @@ pub(crate) async fn run(args: &FrontArgs, given: Given) -> Result<(), Failure> {
 impl Start<'_> {
     async fn serve(&self, config: Config, given: Given) -> Result<(), Failure> {
         let (sockets, waiting) = given.split();
-        let was_given = !sockets.is_empty();
         let broker = Broker::connect(config.broker(None, "tempest front")).await?;
         let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
-        let listen = if was_given { Vec::new() } else { config.front().listen };
-        for url in urls(&listen, front.addresses()) {
+        for url in front.urls() {
             print(format!("front {url}\n").as_bytes())?;
         }
         let shown = broker.settings().shown_url();
@@ -106,15 +102,4 @@ fn print_replaced(pid: u32) {
     // Nobody may read it; that hinders nothing.
     print(format!("process {pid} takes the place of this front, which finishes what it holds\n").as_bytes())
         .ok();
-}
-
-/// Where people reach a front: as it was told, with the port it was given.
-pub(super) fn urls(listen: &[String], addresses: &[SocketAddr]) -> Vec<String> {
-    match listen {
-        [one] => {
-            let host = one.rsplit_once(':').map_or(one.as_str(), |(host, _)| host);
-            addresses.first().map(|address| format!("http://{host}:{}", address.port())).into_iter().collect()
-        }
-        _ => addresses.iter().map(|address| format!("http://{address}")).collect(),
-    }
 }

@@ -92,11 +92,10 @@ async fn serve(
 ) -> Result<(), Failure> {
     let signals = &start.signals;
     let (sockets, waiting) = given.split();
-    let listen = if sockets.is_empty() { config.front().listen } else { Vec::new() };
     let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
     loaded(&broker).await?;
     let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
-    let (urls, handle) = (super::front::urls(&listen, front.addresses()), front.handle());
+    let (urls, handle) = (front.urls(), front.handle());
 
     let (front_stop, workers_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut front = tokio::spawn(front.run(front_stop.clone()));

@@ -14,6 +14,7 @@ pub(crate) struct Entry {
 pub(crate) enum Shape {
     Text,
     Folder,
+    File,
     Texts,
     Integer,
     Truth,
@@ -29,6 +30,7 @@ impl Shape {
         match self {
             Self::Text => "text",
             Self::Folder => "folder",
+            Self::File => "file",
             Self::Texts => "list of texts",
             Self::Integer => "whole number",
             Self::Truth => "true or false",

@@ -91,7 +91,7 @@ impl Reader<'_> {
         let name = key.name;
         match &key.shape {
             Shape::Text => self.text(name, value).map(Json::from),
-            Shape::Folder => self.folder_of(name, value),
+            Shape::Folder | Shape::File => self.folder_of(name, value),
             Shape::Texts => self.texts(name, value).map(Json::from),
             Shape::Integer => self.integer(name, value, 1 << 40).map(Json::from),
             Shape::Truth => {

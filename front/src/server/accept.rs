@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use super::{Serving, connection::Connection, listen::BACKLOG};
+use super::{Serving, connection::Connection, listen::BACKLOG, tls::Tls};
 
 /// How long to wait when the system has no descriptor or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Takes connections in, and what each of them is given.
 pub(super) struct Acceptor {
     pub(super) serving: Arc<Serving>,
+    /// On sockets where it is spoken.
+    pub(super) tls: Option<Tls>,
     pub(super) connections: TaskTracker,
     /// No new connections.
     pub(super) closing: CancellationToken,
@@ -42,7 +44,11 @@ impl Acceptor {
 
     fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> io::Result<()> {
         let (socket, peer) = accepted.inspect_err(|error| warn!(%error, "a connection was not accepted"))?;
-        let connection = Connection { serving: self.serving.clone(), shutdown: self.shutdown.clone() };
+        let connection = Connection {
+            serving: self.serving.clone(),
+            tls: self.tls.clone(),
+            shutdown: self.shutdown.clone(),
+        };
         let serving = connection.serve(socket, peer);
         self.connections.spawn(self.cutting.clone().run_until_cancelled_owned(serving));
         Ok(())

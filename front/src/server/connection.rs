@@ -5,11 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Serving, http1, proxy_header};
+use super::{Serving, http1, http2, proxy_header, tls::Tls};
 use crate::{
     Refusal,
     limits::{ClientKey, Full, Place},
@@ -18,6 +19,8 @@ use crate::{
 /// How long a proxy may take to tell where its client is.
 const PROXY_HEADER: Duration = Duration::from_secs(10);
 
+/// How long a client may take for its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long a client that is refused may take to read it.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,8 @@ pub(crate) struct Peer {
 
 pub(super) struct Connection {
     pub(super) serving: Arc<Serving>,
+    /// On sockets where it is spoken.
+    pub(super) tls: Option<Tls>,
     /// No new requests.
     pub(super) shutdown: CancellationToken,
 }
@@ -52,7 +57,35 @@ impl Connection {
             Ok(place) => place,
             Err(full) => return say_goodbye(socket, full.into()).await,
         };
+        match self.tls.clone() {
+            Some(tls) => self.serve_tls(&tls, socket, address, place).await,
+            None => self.serve_plain(socket, address, place).await,
+        }
+    }
+
+    async fn serve_tls(self, tls: &Tls, socket: TcpStream, address: SocketAddr, _place: Place) {
+        let socket = match self.shutdown.run_until_cancelled(tls.accept(socket)).await {
+            None => return,
+            Some(Ok(socket)) => socket,
+            Some(Err(error)) => return debug!(%address, %error, "no TLS"),
+        };
+        let peer = Peer { address, is_tls: true };
+        match socket.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await,
+            _ => drop(Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await),
+        }
+    }
+
+    async fn serve_plain(self, socket: TcpStream, address: SocketAddr, place: Place) {
         let peer = Peer { address, is_tls: false };
+        match self.shutdown.run_until_cancelled(timeout(FIRST_BYTE, http2::is_known(&socket))).await {
+            Some(Ok(Ok(false))) => {}
+            Some(Ok(Ok(true))) => {
+                return Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await;
+            }
+            // Nothing came: there is nothing to answer.
+            _ => return,
+        }
         let tasks = self.serving.cluster.shared.tasks.clone();
         if let Some((taken, socket)) = Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await
         {
@@ -88,7 +121,7 @@ impl Connection {
             return Ok(None);
         }
         drop(config);
-        tokio::time::timeout(PROXY_HEADER, proxy_header::read(socket)).await?
+        timeout(PROXY_HEADER, proxy_header::read(socket)).await?
     }
 }
 
@@ -102,5 +135,5 @@ async fn say_goodbye(mut socket: TcpStream, refusal: Refusal) {
         Ok::<_, std::io::Error>(())
     };
     // A client that does not take it has nothing to lose.
-    tokio::time::timeout(GOODBYE, goodbye).await.ok();
+    timeout(GOODBYE, goodbye).await.ok();
 }

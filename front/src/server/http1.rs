@@ -1,4 +1,4 @@
-//! HTTP/1 on a plaintext connection, until it ends or an event stream takes its socket over.
+//! HTTP/1 on a connection, until it ends or an event stream takes its socket over.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -28,19 +28,25 @@ use crate::exchange;
 const HEADER_READ: Duration = Duration::from_secs(30);
 
 /// Serves requests until the connection ends, or until an event stream takes the socket over.
-pub(super) async fn serve(
+pub(super) async fn serve<IO>(
     serving: Arc<Serving>,
-    socket: TcpStream,
+    socket: IO,
     peer: Peer,
     shutdown: CancellationToken,
-) -> Option<(Taken, TcpStream)> {
+) -> Option<(Taken, IO)>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (takeover, owed) = (Takeover::default(), Owed::default());
     let io = TokioIo::new(takeover.watch(socket));
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, takeover, debt) = (serving.clone(), takeover.clone(), owed.one());
         Box::pin(async move {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(takeover);
+            // What takes a socket over writes plaintext.
+            if !peer.is_tls {
+                request.extensions_mut().insert(takeover);
+            }
             Ok::<_, Infallible>(debt.with(exchange::answer(&serving, request, peer).await))
         })
     });
@@ -76,7 +82,7 @@ pub(super) async fn serve(
 }
 
 /// Ends a connection hyper is done with.
-async fn close(ended: hyper::Result<()>, peer: Peer, mut socket: TcpStream) {
+async fn close(ended: hyper::Result<()>, peer: Peer, mut socket: impl AsyncWrite + Unpin) {
     if let Err(error) = ended {
         debug!(peer = %peer.address, %error, "a connection ended early");
     }

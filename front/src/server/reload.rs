@@ -40,12 +40,16 @@ impl Handle {
     /// Puts a configuration in force. Requests in flight keep the routing table they began with, queues what is known
     /// of them, and open event streams go on. Where the front listens cannot change; `listen` is not looked at.
     ///
-    /// Errors: [`Error::Routes`]; then everything is as it was.
+    /// Errors: [`Error::Routes`], [`Error::Certificates`]; then everything is as it was.
     pub fn reload(&self, mut config: FrontConfig) -> Result<Reloaded, Error> {
         let Serving { cluster, router, .. } = &*self.serving;
         let before = cluster.shared.config.load_full();
         config.listen.clone_from(&before.listen);
+        config.tls.listen.clone_from(&before.tls.listen);
         let table = Router::new(cluster, &config)?;
+        if let Some(tls) = &self.serving.tls {
+            tls.reload(&config.tls.certificates).map_err(Error::Certificates)?;
+        }
         let reloaded = Reloaded::between(&before, &config);
         // Nothing can fail from here on.
         cluster.announce(table.queues().to_vec());

@@ -71,7 +71,7 @@ impl Inherited {
         let mut listening = Vec::new();
         for (_, socket) in mine {
             let listener = adopt(socket).map_err(Error::Inherited)?;
-            listening.extend(Listening::new(spoken, listener));
+            listening.extend(Listening::new(spoken, listener, None));
         }
         if !listening.is_empty() {
             let given: Vec<_> = listening.iter().map(|it| it.address.to_string()).collect();
@@ -85,8 +85,11 @@ impl Inherited {
             return Ok(listening);
         }
         for address in addresses {
+            let host = address.rsplit_once(':').map(|(host, _)| Arc::<str>::from(host));
             let opened = listen::listen(address).await?;
-            listening.extend(opened.into_iter().filter_map(|listener| Listening::new(spoken, listener)));
+            listening.extend(
+                opened.into_iter().filter_map(|listener| Listening::new(spoken, listener, host.clone())),
+            );
         }
         Ok(listening)
     }
@@ -118,13 +121,24 @@ fn adopt(socket: StdListener) -> std::io::Result<TcpListener> {
 pub(crate) struct Listening {
     pub(crate) spoken: Spoken,
     pub(crate) address: SocketAddr,
+    /// As it was told to listen; none for a socket it was given.
+    host: Option<Arc<str>>,
     pub(crate) listener: Arc<TcpListener>,
 }
 
 impl Listening {
-    fn new(spoken: Spoken, listener: TcpListener) -> Option<Self> {
+    fn new(spoken: Spoken, listener: TcpListener, host: Option<Arc<str>>) -> Option<Self> {
         let address = listener.local_addr().ok()?;
-        Some(Self { spoken, address, listener: Arc::new(listener) })
+        Some(Self { spoken, address, host, listener: Arc::new(listener) })
+    }
+
+    /// Where people reach it.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.spoken == Spoken::Https { "https" } else { "http" };
+        match &self.host {
+            Some(host) => format!("{scheme}://{host}:{}", self.address.port()),
+            None => format!("{scheme}://{}", self.address),
+        }
     }
 }
 

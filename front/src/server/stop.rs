@@ -10,7 +10,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{Serving, accept::Acceptor, sockets::Listening};
+use super::{
+    Serving,
+    accept::Acceptor,
+    sockets::{Listening, Spoken},
+};
 
 /// How long an idle connection may still bring a request when a front stops. A client that sends one at the very moment
 /// its connection is closed cannot know whether it was read; one that is told with a response can.
@@ -54,9 +58,10 @@ pub(super) async fn run(
     let (closing, idle, cutting) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (accepting, connections) = (TaskTracker::new(), TaskTracker::new());
-    for Listening { listener, .. } in listening {
+    for Listening { spoken, listener, .. } in listening {
         let acceptor = Acceptor {
             serving: serving.clone(),
+            tls: serving.tls.clone().filter(|_| spoken == Spoken::Https),
             connections: connections.clone(),
             closing: closing.clone(),
             shutdown: idle.clone(),

@@ -72,25 +72,25 @@ impl Takeover {
     }
 
     /// Wraps the socket so that a refused write is noticed.
-    pub(crate) fn watch(&self, socket: TcpStream) -> Watched {
+    pub(crate) fn watch<IO>(&self, socket: IO) -> Watched<IO> {
         Watched { socket, shared: self.shared.clone() }
     }
 }
 
 /// A socket that notices when a write is refused.
-pub(crate) struct Watched {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Watched<IO> {
+    pub(crate) socket: IO,
     shared: Arc<Shared>,
 }
 
-impl Watched {
+impl<IO> Watched<IO> {
     fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
         self.shared.blocked.store(polled.is_pending(), Ordering::Relaxed);
         polled
     }
 }
 
-impl AsyncRead for Watched {
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -100,7 +100,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
