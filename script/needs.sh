@@ -41,6 +41,8 @@ have_redis() {
 have_redis_cli() { command -v redis-cli >/dev/null; }
 have_curl() { command -v curl >/dev/null; }
 have_siege() { command -v siege >/dev/null; }
+have_h2load() { command -v h2load >/dev/null && command -v nghttp >/dev/null; }
+have_openssl() { command -v openssl >/dev/null; }
 have_ab() { command -v ab >/dev/null; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
 have_npm() { command -v npm >/dev/null; }

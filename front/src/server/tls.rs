@@ -56,7 +56,7 @@ impl Tls {
         let versions =
             versions.with_safe_default_protocol_versions().map_err(|error| vec![error.to_string()])?;
         let mut config = versions.with_no_client_auth().with_cert_resolver(current.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
         config.ticketer = ring::Ticketer::new().map_err(|error| vec![error.to_string()])?;
         Ok(Self { acceptor: Arc::new(config).into(), current })
     }

@@ -97,9 +97,10 @@ impl Scene {
             let broker = Broker::connect(Settings::new(url, "front")).await?;
             let front = Front::bind_with(broker.clone(), config, sockets).await?;
             let (address, cluster) = (front.addresses()[0], front.cluster().clone());
+            let tls = front.addresses().get(1).copied();
             let handle = Some(front.handle());
             let ended = Some(tokio::spawn(front.run(shutdown.clone())));
-            Ok(Running { address, cluster, broker, shutdown, ended, handle, runtime: self.handle() })
+            Ok(Running { address, tls, cluster, broker, shutdown, ended, handle, runtime: self.handle() })
         })
     }
 
@@ -126,7 +127,7 @@ impl Scene {
                 Report::default()
             });
             let (ended, runtime) = (Some(ended), self.handle());
-            Running { address, cluster, broker, shutdown, ended, handle: None, runtime }
+            Running { address, tls: None, cluster, broker, shutdown, ended, handle: None, runtime }
         });
         self.wait_for_presence(&running);
         running
@@ -177,6 +178,24 @@ impl Scene {
         }
     }
 
+    /// Answers every job of the queue `default` while this runs: 200 and `done`.
+    pub(crate) fn answering<T>(&self, run: impl FnOnce() -> T) -> T {
+        let done = CancellationToken::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.is_cancelled() {
+                    if let Answer::List(taken) = self.redis.run(&["BLPOP", LANE, "0.1"]) {
+                        let claim = Claim::of(taken[1].bytes(), taken[0].text());
+                        self.answer(&claim, 200, &[], b"done");
+                    }
+                }
+            });
+            // Also when the test fails, or the thread would go on for ever.
+            let _guard = done.drop_guard_ref();
+            run()
+        })
+    }
+
     /// Sends a reply frame to whoever waits for the job.
     pub(crate) fn send(&self, claim: &Claim, frame: &[u8]) {
         let mailbox = claim.job.envelope.reply_to.as_deref().expect("somebody waits");
@@ -210,6 +229,8 @@ impl Scene {
 /// A front that runs.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub(crate) tls: Option<SocketAddr>,
     pub(crate) cluster: Cluster,
     broker: Broker,
     shutdown: CancellationToken,
