@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Slots of the wheel.
 const SLOTS: u32 = 256;
+/// From the slot of one stream to that of the next: the golden section of the wheel, odd, so that all slots are met and
+/// few streams are spread over the whole period too.
+const STRIDE: usize = 159;
 /// The hand moves no more often than this; it passes several slots at once if it must.
 const TICK_MIN: Duration = Duration::from_millis(10);
 /// Nor less often, so that a new period is noticed soon.
@@ -78,10 +81,10 @@ impl Wheel {
         Self { slots, next: AtomicUsize::new(0), stopping }
     }
 
-    /// A place for a new stream. Slots are filled in turn, so they hold about the same number of streams.
+    /// A place for a new stream. Every slot is met before one is met again, so they hold about the same number of streams.
     pub(crate) fn join(&self) -> Place {
         let seat = Arc::new(Seat { call: AtomicU32::new(NONE), waker: AtomicWaker::new() });
-        let mut slot = self.slot(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut slot = self.slot(self.next.fetch_add(STRIDE, Ordering::Relaxed));
         if slot.len() == slot.capacity() {
             slot.retain(|seat| seat.strong_count() > 0); // no more memory than for those who are there
         }
@@ -208,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn few_streams_are_spread_over_the_whole_period() {
+        let wheel = Wheel::new(CancellationToken::new());
+        let places: Vec<_> = (0..16).map(|_| wheel.join()).collect();
+        for quarter in 0..4 {
+            (quarter * 64..(quarter + 1) * 64).for_each(|slot| wheel.call(slot, || BEAT));
+            let called = called(&places);
+            assert!((3..=5).contains(&called), "quarter {quarter}: {called}");
+        }
+    }
+
+    #[test]
     fn those_who_left_are_forgotten_even_if_the_hand_never_comes() {
         let wheel = Wheel::new(CancellationToken::new());
         let _stays: Vec<_> = (0..SLOTS).map(|_| wheel.join()).collect();
@@ -244,6 +258,20 @@ mod tests {
             assert!(min >= 1_000 && min < 1_000 + (last - 1_000) / 4, "{streams}: {min}");
             assert!(max <= last && max > last - last / 4, "{streams}: {max}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_new_period_takes_effect_soon() {
+        let (stopping, begun) = (CancellationToken::new(), Instant::now());
+        let wheel = Wheel::new(stopping.clone());
+        let place = wheel.join();
+        let period =
+            || Some(Duration::from_millis(if begun.elapsed().as_millis() < 50 { 3_600_000 } else { 50 }));
+        let beaten = std::future::poll_fn(|context| place.poll(context));
+        let beaten = async { (beaten.await, stopping.cancel()).0 };
+        let limited = tokio::time::timeout(Duration::from_secs(20), beaten);
+        let (call, ()) = futures_util::future::join(limited, wheel.turn(period)).await;
+        assert_eq!(call.expect("in time"), Call::Beat);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ mod scene;
 mod binding;
 mod cancelling;
 mod connections;
+mod crowds;
 mod doubt;
 mod events;
 mod files;
