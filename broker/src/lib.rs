@@ -21,6 +21,7 @@ mod recovery;
 mod script;
 mod settings;
 mod settle;
+mod stats;
 mod topic;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use rarely::Rarely;
 pub use recovery::{Mode, Patience, Recovered, Recoverer};
 pub use settings::Settings;
 pub use settle::{Acked, Settled};
+pub use stats::{Stamp, Stats};
 pub use topic::{Live, Subscription, Topics};
 
 use clock::Clock;
@@ -62,6 +64,7 @@ struct Inner {
     scripts: script::Scripts,
     shown: presence::Shown,
     kept: keeper::Kept,
+    stats: Arc<Stats>,
 }
 
 impl Broker {
@@ -73,9 +76,10 @@ impl Broker {
         let keys = Keys::new(settings.prefix.clone());
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let clock = Arc::new(Clock::default());
-        let link = Link::connect(&settings, clock.clone(), &tasks, &closing).await?;
+        let stats = Arc::<Stats>::default();
+        let link = Link::connect(&settings, clock.clone(), stats.clone(), &tasks, &closing).await?;
         let (scripts, shown, kept) = Default::default();
-        let inner = Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept };
+        let inner = Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept, stats };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -97,6 +101,11 @@ impl Broker {
     /// Whether the command connection is up, and since when.
     pub fn up_since(&self) -> Option<std::time::Instant> {
         self.link().current().map(|up| up.since)
+    }
+
+    /// What this process did on the bus so far.
+    pub fn stats(&self) -> &Stats {
+        &self.inner.stats
     }
 
     /// Waits until the command connection is up. Cancel-safe.

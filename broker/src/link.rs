@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{Error, Settings, Trouble, clock};
+use crate::{Error, Settings, Stats, Trouble, clock};
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ pub(crate) struct Up {
 pub(crate) struct Link {
     client: Client,
     state: Arc<watch::Sender<Option<Up>>>,
+    stats: Arc<Stats>,
 }
 
 impl Link {
@@ -40,6 +41,7 @@ impl Link {
     pub(crate) async fn connect(
         settings: &Settings,
         clock: Arc<clock::Clock>,
+        stats: Arc<Stats>,
         tasks: &TaskTracker,
         closing: &CancellationToken,
     ) -> Result<Self, Error> {
@@ -54,7 +56,7 @@ impl Link {
         let keep = keep(client.clone(), state.clone(), clock);
         let closing = closing.clone();
         tasks.spawn(async move { closing.run_until_cancelled(keep).await });
-        Ok(Self { client, state })
+        Ok(Self { client, state, stats })
     }
 
     pub(crate) fn current(&self) -> Option<Up> {
@@ -123,6 +125,7 @@ impl Link {
                 let mine = state.as_ref().is_some_and(|current| current.generation == up.generation);
                 if mine {
                     *state = None;
+                    self.stats.lost.set();
                 }
                 mine
             });

@@ -16,7 +16,7 @@ use tempest_protocol::{Code, Content, JobId, Mailbox, RECONNECT, Reply, limits};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{Broker, Error, Rarely, Topics, Trouble, clock::millis};
+use crate::{Broker, Error, Rarely, Stats, Topics, Trouble, clock::millis};
 
 /// Replies in one look.
 const LOOK: isize = 128;
@@ -147,7 +147,9 @@ impl Shared {
         let mut commands = pipe();
         commands.cmd("SADD").arg(broker.keys().mailboxes()).arg(self.mailbox.as_str());
         commands.cmd("SET").arg(&self.about).arg("{}").arg("PX").arg(millis(limits::ABOUT));
-        broker.link().ask_all(&commands).await?.into_iter().try_for_each(|answer| answer.map(drop))
+        broker.link().ask_all(&commands).await?.into_iter().try_for_each(|answer| answer.map(drop))?;
+        broker.stats().written.set();
+        Ok(())
     }
 
     async fn beats(&self, broker: &Broker) {
@@ -166,7 +168,7 @@ impl Shared {
             let error = match broker.link().dedicated(limits::BLOCK_ANSWER).await {
                 Ok(connection) => {
                     failures = 0;
-                    self.read_on(connection).await
+                    self.read_on(connection, broker.stats()).await
                 }
                 Err(error) => error,
             };
@@ -185,9 +187,11 @@ impl Shared {
 
     /// Reads on one connection until it fails. A connection that failed is never used again, and its last `LTRIM`
     /// is never repeated.
-    async fn read_on(&self, mut connection: MultiplexedConnection) -> Error {
+    async fn read_on(&self, mut connection: MultiplexedConnection, stats: &Stats) -> Error {
+        // A connection that was just opened has proved as much as a look.
+        stats.mailbox_read.set();
         loop {
-            match self.read_burst(&mut connection).await {
+            match self.read_burst(&mut connection, stats).await {
                 Ok(()) => {}
                 Err(error) => return error.into(),
             }
@@ -195,11 +199,17 @@ impl Shared {
     }
 
     /// Waits for a reply, then looks until nothing is left.
-    async fn read_burst(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+    async fn read_burst(
+        &self,
+        connection: &mut MultiplexedConnection,
+        stats: &Stats,
+    ) -> redis::RedisResult<()> {
         let block = limits::BLOCK.as_secs();
         let mut wait = cmd("BLMOVE");
         wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(block);
-        let Some(first) = wait.query_async::<Option<Vec<u8>>>(connection).await? else { return Ok(()) };
+        let first = wait.query_async::<Option<Vec<u8>>>(connection).await?;
+        stats.mailbox_read.set();
+        let Some(first) = first else { return Ok(()) };
         let mut seen = 1;
         let mut bytes = self.hand_on(&first.into());
         while seen > 0 {
@@ -208,6 +218,7 @@ impl Shared {
             commands.cmd("LTRIM").arg(&self.key).arg(seen).arg(-1).ignore();
             commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
             let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;
+            stats.mailbox_read.set();
             seen = replies.len();
             bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into())).sum();
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempest_broker::Settings;
-use tempest_front::{Certificate, FrontConfig, Proxies, Route, TlsConfig};
+use tempest_front::{AdminConfig, Certificate, FrontConfig, Proxies, Route, TlsConfig};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
 
@@ -184,7 +184,16 @@ impl Config {
             header_bytes_max: self.size("front.header_bytes_max"),
             keep_alive_ms: self.number("front.keep_alive_ms"),
             tls: self.tls(),
+            admin: self.admin(),
             routes: self.routes.clone(),
+        }
+    }
+
+    fn admin(&self) -> AdminConfig {
+        let listen = self.value("admin.listen");
+        AdminConfig {
+            listen: split(&listen.text).map(str::to_owned).collect(),
+            any_port: listen.origin == Origin::Default,
         }
     }
 

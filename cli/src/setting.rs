@@ -126,6 +126,8 @@ settings! {
         "on: requests in plaintext are sent to the same address in TLS (308).";
     "tls.port" "tls-port" "TEMPEST_TLS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "0" [FRONT | UP]
         "The port clients are sent to by tls.redirect; 0 is the one listened on.";
+    "admin.listen" "admin-listen" "TEMPEST_ADMIN_LISTEN" (Kind::Addresses) "localhost:1338" [FRONT | UP]
+        "Where operators and probes ask: /healthz, /readyz, /metrics; empty is nowhere. If 1338 is taken and no address was named, a free port.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
     "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
@@ -143,7 +145,7 @@ settings! {
 }
 
 /// Settings, and sections of them, that a running front cannot change. All others follow a reload.
-const NEED_RESTART: &[&str] = &["front.listen", "tls.listen", "redis", "supervisor", "log.format"];
+const NEED_RESTART: &[&str] = &["front.listen", "tls.listen", "admin", "redis", "supervisor", "log.format"];
 
 /// Whether a change of this setting waits for a restart.
 pub(crate) fn needs_restart(key: &str) -> bool {
@@ -293,6 +295,7 @@ mod tests {
         assert_eq!(number("front.header_bytes_max"), front.header_bytes_max as u64);
         assert_eq!(number("front.keep_alive_ms"), front.keep_alive_ms);
         assert_eq!(of("tls.listen").default, front.tls.listen.join(","));
+        assert_eq!(of("admin.listen").default, front.admin.listen.join(","));
         assert_eq!(of("tls.redirect").default == "on", front.tls.redirect);
         assert_eq!(number("tls.port"), u64::from(front.tls.port));
     }

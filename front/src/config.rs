@@ -1,5 +1,6 @@
 //! What a front can be told, and the check that says all mistakes at once. Files, flags and variables are the tool's.
 
+mod admin;
 mod policy;
 mod tls;
 
@@ -11,6 +12,7 @@ use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 
 use crate::caller::Proxies;
 
+pub use admin::AdminConfig;
 pub use policy::{Cors, Rate};
 pub use tls::{Certificate, TlsConfig};
 
@@ -54,6 +56,8 @@ pub struct FrontConfig {
     pub proxy_protocol: bool,
     /// Where TLS is spoken, and with which certificates.
     pub tls: TlsConfig,
+    /// Where operators and probes ask.
+    pub admin: AdminConfig,
     /// Bytes of a request's header.
     pub header_bytes_max: usize,
     /// How long a connection may be idle between two requests, in milliseconds.
@@ -84,6 +88,7 @@ impl Default for FrontConfig {
             trusted_proxies: Proxies::default(),
             proxy_protocol: false,
             tls: TlsConfig::default(),
+            admin: AdminConfig::default(),
             header_bytes_max: 32 << 10,
             keep_alive_ms: 75_000,
             routes: Vec::new(),

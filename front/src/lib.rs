@@ -3,6 +3,7 @@
 //! It is not responsible for running workers or Redis. [`Front`] is the whole server with a routing table;
 //! [`Cluster`] gives its parts as tower services, to be put into an axum application of one's own.
 
+mod admin;
 mod caller;
 mod cluster;
 mod config;
@@ -24,7 +25,7 @@ mod work;
 
 pub use caller::Proxies;
 pub use cluster::Cluster;
-pub use config::{Certificate, Cors, FrontConfig, Rate, Route, ServerTiming, TlsConfig};
+pub use config::{AdminConfig, Certificate, Cors, FrontConfig, Rate, Route, ServerTiming, TlsConfig};
 pub use refusal::Refusal;
 pub use server::{Front, Handle, Inherited, Reloaded, Report, Spoken};
 pub use sub::Sub;

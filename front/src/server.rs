@@ -17,26 +17,32 @@ mod tls;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tempest_broker::Broker;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cluster, Error, FrontConfig, limits::Census, router::Router};
-use sockets::{Estate, Listening};
+use crate::{Cluster, Error, FrontConfig, admin, limits::Census, router::Router};
+use sockets::Estate;
 use tls::Tls;
 
 pub(crate) use connection::Peer;
 pub use reload::{Handle, Reloaded};
+pub(crate) use sockets::Listening;
 pub use sockets::{Inherited, Spoken};
 pub use stop::Report;
 pub(crate) use takeover::Takeover;
+
+/// How long the last answers of the admin listener may take when the front has stopped.
+const ADMIN_END: Duration = Duration::from_secs(1);
 
 /// A front that listens.
 pub struct Front {
     serving: Arc<Serving>,
     listening: Vec<Listening>,
+    admin: Vec<Listening>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -55,6 +61,8 @@ pub(crate) struct Serving {
     pub(crate) closing: AtomicBool,
     /// Another front serves on the same sockets.
     pub(crate) replaced: AtomicBool,
+    /// The admin listener closes.
+    pub(crate) silent: CancellationToken,
 }
 
 impl Front {
@@ -81,6 +89,7 @@ impl Front {
             Some(_) => Some(Tls::new(&config.tls.certificates).map_err(Error::Certificates)?),
             None => None,
         };
+        let admin = admin::listen(&mut inherited, &config.admin).await?;
         inherited.say_unused();
         listening.extend(secured);
         let addresses = listening.iter().map(|it| it.address).collect();
@@ -95,8 +104,9 @@ impl Front {
             connections: Arc::default(),
             closing: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
+            silent: CancellationToken::new(),
         });
-        Ok(Self { serving, listening, addresses })
+        Ok(Self { serving, listening, admin, addresses })
     }
 
     /// Where it listens.
@@ -106,10 +116,17 @@ impl Front {
 
     /// Where people reach it: hosts as they were named, with the ports it was given.
     pub fn urls(&self) -> Vec<String> {
-        let mut urls: Vec<String> = self.listening.iter().map(Listening::url).collect();
-        // A name may stand for several addresses.
-        urls.dedup();
-        urls
+        urls(&self.listening)
+    }
+
+    /// Where operators and probes reach it.
+    pub fn admin_urls(&self) -> Vec<String> {
+        urls(&self.admin)
+    }
+
+    /// Where it listens for them.
+    pub fn admin_addresses(&self) -> Vec<SocketAddr> {
+        self.admin.iter().map(|it| it.address).collect()
     }
 
     /// What its services share.
@@ -119,7 +136,7 @@ impl Front {
 
     /// What can be done with it while it runs.
     pub fn handle(&self) -> Handle {
-        Handle::new(self.serving.clone(), Estate::of(&self.listening))
+        Handle::new(self.serving.clone(), Estate::of(self.listening.iter().chain(&self.admin)))
     }
 
     /// Serves until `shutdown`, then stops in order: it is no longer ready, but serves for `stop_delay_ms`; no new
@@ -131,6 +148,20 @@ impl Front {
             let tasks = &self.serving.cluster.shared.tasks;
             tasks.spawn(stopping.run_until_cancelled_owned(watching));
         }
-        stop::run(self.serving, self.listening, shutdown).await
+        let silent = self.serving.silent.clone();
+        // Also when nobody waits for the end.
+        let _guard = silent.clone().drop_guard();
+        let admin = tokio::spawn(admin::serve(self.serving.clone(), self.admin, silent.clone()));
+        let report = stop::run(self.serving, self.listening, shutdown).await;
+        silent.cancel();
+        tokio::time::timeout(ADMIN_END, admin).await.ok();
+        report
     }
+}
+
+fn urls(listening: &[Listening]) -> Vec<String> {
+    let mut urls: Vec<String> = listening.iter().map(Listening::url).collect();
+    // A name may stand for several addresses.
+    urls.dedup();
+    urls
 }

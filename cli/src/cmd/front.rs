@@ -51,6 +51,9 @@ impl Start<'_> {
         for url in front.urls() {
             print(format!("front {url}\n").as_bytes())?;
         }
+        for url in front.admin_urls() {
+            print(format!("admin {url}\n").as_bytes())?;
+        }
         let shown = broker.settings().shown_url();
         print(format!("redis {shown}\n").as_bytes())?;
 

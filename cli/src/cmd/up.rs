@@ -95,7 +95,7 @@ async fn serve(
     let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
     loaded(&broker).await?;
     let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
-    let (urls, handle) = (front.urls(), front.handle());
+    let (urls, admin, handle) = (front.urls(), front.admin_urls(), front.handle());
 
     let (front_stop, workers_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut front = tokio::spawn(front.run(front_stop.clone()));
@@ -106,7 +106,7 @@ async fn serve(
 
     signals.stop.run_until_cancelled(first_workers(&broker, &config)).await;
     announce(&config, claimed, &broker, &urls)?;
-    print(say(&broker, redis, &urls, &config).as_bytes())?;
+    print(say(&broker, redis, [&urls, &admin], &config).as_bytes())?;
     waiting.ready();
     let early = tokio::select! {
         () = start.obey(config, handle) => None,
@@ -187,10 +187,15 @@ fn announce(config: &Config, claimed: &Claimed, broker: &Broker, urls: &[String]
 }
 
 /// Where everything is.
-fn say(broker: &Broker, redis: Option<&PrivateRedis>, urls: &[String], config: &Config) -> String {
+fn say(
+    broker: &Broker,
+    redis: Option<&PrivateRedis>,
+    [front, admin]: [&[String]; 2],
+    config: &Config,
+) -> String {
     let mut text = String::new();
-    for url in urls {
-        text += &format!("front {url}\n");
+    for (what, urls) in [("front", front), ("admin", admin)] {
+        urls.iter().for_each(|url| text += &format!("{what} {url}\n"));
     }
     text += &format!("redis {}", broker.settings().shown_url());
     if let Some(redis) = redis {

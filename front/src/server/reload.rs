@@ -46,6 +46,7 @@ impl Handle {
         let before = cluster.shared.config.load_full();
         config.listen.clone_from(&before.listen);
         config.tls.listen.clone_from(&before.tls.listen);
+        config.admin.clone_from(&before.admin);
         let table = Router::new(cluster, &config)?;
         if let Some(tls) = &self.serving.tls {
             tls.reload(&config.tls.certificates).map_err(Error::Certificates)?;
@@ -69,6 +70,8 @@ impl Handle {
     /// balancers should meet the other one only, which is ready.
     pub fn replaced(&self) {
         self.serving.replaced.store(true, Ordering::Relaxed);
+        // Probes and scrapes of the shared socket are for the other one, too.
+        self.serving.silent.cancel();
     }
 }
 

@@ -149,8 +149,8 @@ pub(crate) struct Estate {
 }
 
 impl Estate {
-    pub(crate) fn of(listening: &[Listening]) -> Self {
-        Self { sockets: listening.iter().map(|it| (it.spoken, Arc::downgrade(&it.listener))).collect() }
+    pub(crate) fn of<'l>(listening: impl Iterator<Item = &'l Listening>) -> Self {
+        Self { sockets: listening.map(|it| (it.spoken, Arc::downgrade(&it.listener))).collect() }
     }
 
     /// Another descriptor of each socket that is still open.

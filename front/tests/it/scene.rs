@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tempest_broker::{Broker, Settings};
-use tempest_front::{Cluster, Error, Front, FrontConfig, Handle, Inherited, Report, Route};
+use tempest_front::{AdminConfig, Cluster, Error, Front, FrontConfig, Handle, Inherited, Report, Route};
 use tempest_protocol::{Content, Failure, Headers, HttpRequest, Job, Keys, Queue, Reply};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,8 @@ pub(crate) struct Scene {
 
 /// A front with everything at its default but a free port.
 pub(crate) fn config() -> FrontConfig {
-    FrontConfig { listen: vec!["127.0.0.1:0".into()], drain_ms: 5_000, ..FrontConfig::default() }
+    let admin = AdminConfig { listen: Vec::new(), any_port: false };
+    FrontConfig { listen: vec!["127.0.0.1:0".into()], drain_ms: 5_000, admin, ..FrontConfig::default() }
 }
 
 /// The same with routes of its own.
@@ -98,9 +99,20 @@ impl Scene {
             let front = Front::bind_with(broker.clone(), config, sockets).await?;
             let (address, cluster) = (front.addresses()[0], front.cluster().clone());
             let tls = front.addresses().get(1).copied();
+            let admin = front.admin_addresses().first().copied();
             let handle = Some(front.handle());
             let ended = Some(tokio::spawn(front.run(shutdown.clone())));
-            Ok(Running { address, tls, cluster, broker, shutdown, ended, handle, runtime: self.handle() })
+            Ok(Running {
+                address,
+                tls,
+                admin,
+                cluster,
+                broker,
+                shutdown,
+                ended,
+                handle,
+                runtime: self.handle(),
+            })
         })
     }
 
@@ -127,7 +139,17 @@ impl Scene {
                 Report::default()
             });
             let (ended, runtime) = (Some(ended), self.handle());
-            Running { address, tls: None, cluster, broker, shutdown, ended, handle: None, runtime }
+            Running {
+                address,
+                tls: None,
+                admin: None,
+                cluster,
+                broker,
+                shutdown,
+                ended,
+                handle: None,
+                runtime,
+            }
         });
         self.wait_for_presence(&running);
         running
@@ -231,6 +253,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Where it speaks TLS, if it does.
     pub(crate) tls: Option<SocketAddr>,
+    /// Where operators ask, if they can.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) cluster: Cluster,
     broker: Broker,
     shutdown: CancellationToken,
@@ -250,6 +274,13 @@ impl Running {
     pub(crate) fn get(&self, path: &str) -> Response {
         let mut client = self.client();
         client.send(format!("GET {path} HTTP/1.1\r\nhost: example\r\n\r\n"));
+        client.response()
+    }
+
+    /// What the admin listener answers.
+    pub(crate) fn asked(&self, path: &str) -> Response {
+        let mut client = Client::connect(self.admin.expect("it has an admin listener"));
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n"));
         client.response()
     }
 

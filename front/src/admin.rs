@@ -1,0 +1,123 @@
+//! The admin listener: what operators, probes and scrapers ask, apart from clients. Plain HTTP/1, one request a
+//! connection, and no part in the order of stopping but to tell of it until the end.
+
+mod readiness;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, routing::get};
+use http::{HeaderValue, Response, StatusCode, header};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tempest_protocol::Code;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{
+    AdminConfig, Error, Inherited, Refusal, Spoken,
+    refusal::Form,
+    server::{Listening, Serving},
+};
+
+pub(crate) use readiness::Unready;
+
+/// Connections at a time; others wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// How long one may take from its first byte to its last.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// How long to wait when the system has no descriptor or memory for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens where it is told to; on any free port, if that does as well.
+///
+/// Errors: [`Error::Bind`], [`Error::Inherited`].
+pub(crate) async fn listen(inherited: &mut Inherited, config: &AdminConfig) -> Result<Vec<Listening>, Error> {
+    match inherited.or_listen(Spoken::Admin, &config.listen).await {
+        Err(Error::Bind { address, source })
+            if config.any_port && source.kind() == std::io::ErrorKind::AddrInUse =>
+        {
+            warn!(%address, "the address of the admin listener is taken, so it is on a free port");
+            let hosts = config.listen.iter().filter_map(|address| address.rsplit_once(':'));
+            let free: Vec<_> = hosts.map(|(host, _)| format!("{host}:0")).collect();
+            inherited.or_listen(Spoken::Admin, &free).await
+        }
+        listening => listening,
+    }
+}
+
+/// Serves until `closing`; then what was begun is answered.
+pub(crate) async fn serve(serving: Arc<Serving>, listening: Vec<Listening>, closing: CancellationToken) {
+    let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let pages = pages(serving);
+    for Listening { listener, .. } in listening {
+        let accepting = accept(listener, pages.clone(), places.clone(), tasks.clone());
+        let closing = closing.clone();
+        tasks.spawn(closing.run_until_cancelled_owned(accepting));
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn accept(listener: Arc<TcpListener>, pages: Router, places: Arc<Semaphore>, tasks: TaskTracker) {
+    // It is never closed.
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((socket, _)) => drop(tasks.spawn(answer(socket, pages.clone(), place))),
+            Err(error) => {
+                warn!(%error, "a connection to the admin listener was not accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn answer(socket: TcpStream, pages: Router, _place: OwnedSemaphorePermit) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(CONNECTION).keep_alive(false);
+    let connection = builder.serve_connection(TokioIo::new(socket), TowerToHyperService::new(pages));
+    match tokio::time::timeout(CONNECTION, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a connection to the admin listener ended early"),
+        Err(_) => debug!("a connection to the admin listener took too long"),
+    }
+}
+
+fn pages(serving: Arc<Serving>) -> Router {
+    let refuse = |refusal: Refusal| async { refusal.respond(Form::Text, None) };
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .method_not_allowed_fallback(move || refuse(Refusal::method_not_allowed("GET, HEAD".into())))
+        .fallback(move || refuse(Refusal::new(Code::NotFound)))
+        .with_state(serving)
+}
+
+/// The process lives and its runtime turns: else nobody would answer.
+async fn health() -> Response<String> {
+    page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
+}
+
+/// Whether new requests should be sent here, and if not, why.
+async fn ready(State(serving): State<Arc<Serving>>) -> Response<String> {
+    let reasons = Unready::of(&serving.cluster);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    page(status, "application/json", readiness::to_json(&reasons))
+}
+
+/// What was true a moment ago is kept by nobody.
+fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<String> {
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

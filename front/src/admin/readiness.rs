@@ -1,0 +1,97 @@
+//! Whether a front can do its work, judged by progress: not that a connection is open, but that something has come over
+//! it lately.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tempest_protocol::limits;
+
+use crate::Cluster;
+
+/// How long Redis may go without taking a write; one is due each second.
+const WRITE: Duration = Duration::from_secs(5);
+/// How long the queues may go unseen; a look is due each second.
+const LOOK: Duration = Duration::from_secs(6);
+/// How much longer than it blocks a look into the mailbox may take.
+const MAILBOX_SLACK: Duration = Duration::from_secs(3);
+/// How much later than it is due the probe of the topics may be heard.
+const PROBE_SLACK: Duration = Duration::from_secs(3);
+
+/// Why a front is not ready, and for how long that is so, if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unready {
+    /// One of [`Unready::WORDS`].
+    pub(crate) reason: &'static str,
+    pub(crate) lasts: Option<Duration>,
+}
+
+impl Unready {
+    /// Every reason, with what it means.
+    pub(crate) const WORDS: [(&'static str, &'static str); 6] = [
+        ("draining", "The front is about to stop."),
+        ("redis_away", "The connection to Redis is down."),
+        ("redis_refuses", "Redis has taken no write for a while."),
+        ("queues_unseen", "The queues and their workers have not been seen for a while."),
+        ("mailbox_unread", "The mailbox that replies come to has not been read for a while."),
+        ("topics_silent", "Nothing published can be heard."),
+    ];
+
+    /// All that is true now.
+    pub(crate) fn of(cluster: &Cluster) -> Vec<Self> {
+        let shared = &cluster.shared;
+        let (broker, stats) = (&shared.broker, shared.broker.stats());
+        let is_away = broker.up_since().is_none();
+        let late = |age: Option<Duration>, max: Duration| match age {
+            Some(age) if age <= max => None,
+            age => Some(age),
+        };
+        let seen = broker.presence().seen().map(|seen| seen.elapsed());
+        let found = [
+            cluster.is_draining().then_some(None),
+            is_away.then(|| stats.lost.age()),
+            late(stats.written.age(), WRITE).filter(|_| !is_away),
+            late(seen, LOOK),
+            late(stats.mailbox_read.age(), limits::BLOCK + MAILBOX_SLACK),
+            late(shared.topics.silence(), limits::PROBE + PROBE_SLACK),
+        ];
+        let reasons = Self::WORDS.iter().zip(found);
+        reasons.filter_map(|((reason, _), lasts)| Some(Self { reason, lasts: lasts? })).collect()
+    }
+
+    fn detail(&self) -> &'static str {
+        Self::WORDS.iter().find(|(word, _)| *word == self.reason).map_or("", |(_, detail)| detail)
+    }
+}
+
+/// `{"ready":false,"reasons":[{"reason":"redis_away","detail":"…","for_ms":1200}]}`; `for_ms` where it is known.
+pub(super) fn to_json(reasons: &[Unready]) -> String {
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|unready| {
+            let mut reason = json!({ "reason": unready.reason, "detail": unready.detail() });
+            if let Some(lasts) = unready.lasts {
+                reason["for_ms"] = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).into();
+            }
+            reason
+        })
+        .collect();
+    format!("{}\n", json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_with_their_meaning_and_age() {
+        assert_eq!(to_json(&[]), "{\"ready\":true,\"reasons\":[]}\n");
+        let away = Unready { reason: "redis_away", lasts: Some(Duration::from_millis(1_200)) };
+        let draining = Unready { reason: "draining", lasts: None };
+        let told: serde_json::Value = serde_json::from_str(&to_json(&[draining, away])).unwrap();
+        let expected = json!({ "ready": false, "reasons": [
+            { "reason": "draining", "detail": "The front is about to stop." },
+            { "reason": "redis_away", "detail": "The connection to Redis is down.", "for_ms": 1200 },
+        ] });
+        assert_eq!(told, expected);
+    }
+}
