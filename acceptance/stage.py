@@ -4,6 +4,7 @@ Nothing here knows how Tempest works inside; it starts programs, talks to their 
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -137,8 +138,8 @@ class Programs:
             program.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self, *command, log=None, **environment):
-        """Starts a program in the folder, with a process group of its own."""
+    def start(self, *command, log=None, files=(), **environment):
+        """Starts a program in the folder, with a process group of its own. It gets open files as 3, 4 and so on."""
         name, value = self.mark.split("=")
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("TEMPEST_")}
         output = (self.folder / log).open("wb") if log else subprocess.DEVNULL
@@ -150,6 +151,8 @@ class Programs:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=range(3, 3 + len(files)),
+            preexec_fn=(lambda: _renumber(files)) if files else None,
         )
         self._started.append(program)
         return program
@@ -173,11 +176,40 @@ class Programs:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
+def _renumber(files):
+    # First all out of the way, since one of them may have the number of another.
+    copies = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3 + len(files)) for file in files]
+    for number, copy in enumerate(copies, start=3):
+        os.dup2(copy, number)
+
+
 def _command(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+class Front(Programs):
+    """A private Redis and a front, each of which can be ended alone; the front keeps its port."""
+
+    def __init__(self, *options):
+        super().__init__()
+        self.port, self.redis_port = free_ports(2)
+        self.url, self.redis_url = f"http://127.0.0.1:{self.port}", f"redis://127.0.0.1:{self.redis_port}"
+        self._command = [BIN, "front", "--listen", f"127.0.0.1:{self.port}", "--redis-url", self.redis_url, *options]
+        try:
+            self.start(need("redis-server"), "--port", self.redis_port, "--bind", "127.0.0.1", "--save", "")
+            until("Redis listens", lambda: listens(self.redis_port))
+            self.launch()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def launch(self):
+        """Starts the front."""
+        self.front = self.start(*self._command, log="front.log")
+        until("the front listens", lambda: listens(self.port))
 
 
 class Cluster(Programs):

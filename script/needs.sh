@@ -47,6 +47,11 @@ have_ab() { command -v ab >/dev/null; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
 have_npm() { command -v npm >/dev/null; }
 
+# The whole browser has the same headless mode as the package without windows.
+have_chromium() {
+  command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v google-chrome >/dev/null
+}
+
 # A compiler driver alone is not enough: without the C library's development files rustc cannot link.
 have_linker() {
   command -v cc >/dev/null && cc -x c -o /dev/null - 2>/dev/null <<<'int main(void) { return 0; }'

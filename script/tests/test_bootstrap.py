@@ -36,7 +36,7 @@ def served(machine: Machine) -> Machine:
 def tested(served: Machine) -> Machine:
     """The same with all that script/test needs."""
     served.program("node", "echo v20.1.0")
-    for name in ("ruby", "npm", "siege", "ab", "h2load", "nghttp", "openssl", "shellcheck"):
+    for name in ("ruby", "npm", "siege", "ab", "h2load", "nghttp", "openssl", "shellcheck", "chromium-headless-shell"):
         served.program(name, "exit 0")
     return served
 
