@@ -134,7 +134,7 @@ impl Link {
     }
 }
 
-fn open(settings: &Settings) -> Result<Client, Error> {
+pub(crate) fn open(settings: &Settings) -> Result<Client, Error> {
     let wrong = |error: redis::RedisError| {
         Error::Setup(format!(
             "the Redis URL {:?} is not understood ({error}); it looks like redis://127.0.0.1:6379",
@@ -146,7 +146,7 @@ fn open(settings: &Settings) -> Result<Client, Error> {
     Client::open(info.set_tcp_settings(tcp)).map_err(wrong)
 }
 
-fn no_redis(settings: &Settings, error: &Error) -> Error {
+pub(crate) fn no_redis(settings: &Settings, error: &Error) -> Error {
     Error::Setup(match error {
         Error::Refused { word, detail } => {
             format!("Redis at {} refuses: {word} {detail}; check user and password", settings.shown_url())
@@ -172,7 +172,7 @@ pub(crate) async fn within<T>(call: impl Future<Output = redis::RedisResult<T>>)
     }
 }
 
-async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {
+pub(crate) async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(answer))

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Show every worker: alive or gone, its queue, what it runs
     #[command(after_help = WORKERS_HELP)]
     Workers(InspectArgs),
+    /// Check Redis, this machine and the configuration, and say what to change
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Show the effective settings and where each comes from
     #[command(after_help = CONFIG_HELP)]
     Config(ConfigArgs),
@@ -125,6 +128,16 @@ A worker that is gone stays in sight for a minute.
 Examples:
   tempest workers
   tempest workers --json | jq '.[] | select(.alive)'"
+);
+
+const DOCTOR_HELP: &str = with_find_help!(
+    "\
+A line for each check: ok, warn or fail, what there is, and what to type where it should be otherwise. Nothing is
+changed. Exit code: 0 nothing failed, 1 something did.
+
+Examples:
+  tempest doctor
+  tempest doctor --config prod.toml --json | jq '.checks[] | select(.level != \"ok\")'"
 );
 
 const CONFIG_HELP: &str = "\
@@ -220,6 +233,18 @@ pub(crate) struct InspectArgs {
     pub(crate) as_json: bool,
     #[command(flatten)]
     pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Print one JSON object
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::FRONT }>,
 }
 
 /// `tempest config`.

@@ -8,6 +8,7 @@ mod cluster;
 mod cmd;
 mod config;
 mod docs;
+mod doctor;
 mod failure;
 mod file;
 mod flags;
@@ -67,6 +68,7 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Publish(args) => cmd::publish::run(&args).await,
         Command::Queues(args) => cmd::queues::run(&args).await,
         Command::Workers(args) => cmd::workers::run(&args).await,
+        Command::Doctor(args) => Box::pin(cmd::doctor::run(&args)).await,
         Command::Config(args) => cmd::config::run(&args),
         Command::Init(args) => cmd::init::run(&args),
     }

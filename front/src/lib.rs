@@ -27,7 +27,7 @@ pub use caller::Proxies;
 pub use cluster::Cluster;
 pub use config::{AdminConfig, Certificate, Cors, FrontConfig, Rate, Route, ServerTiming, TlsConfig};
 pub use refusal::Refusal;
-pub use server::{Front, Handle, Inherited, Reloaded, Report, Spoken};
+pub use server::{BACKLOG, Front, Handle, Inherited, Reloaded, Report, Spoken, Validity};
 pub use sub::Sub;
 pub use work::Work;
 

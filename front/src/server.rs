@@ -29,11 +29,13 @@ use sockets::Estate;
 use tls::Tls;
 
 pub(crate) use connection::Peer;
+pub use listen::BACKLOG;
 pub use reload::{Handle, Reloaded};
 pub(crate) use sockets::Listening;
 pub use sockets::{Inherited, Spoken};
 pub use stop::Report;
 pub(crate) use takeover::Takeover;
+pub use tls::Validity;
 
 /// How long the last answers of the admin listener may take when the front has stopped.
 const ADMIN_END: Duration = Duration::from_secs(1);

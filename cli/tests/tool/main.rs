@@ -4,6 +4,7 @@
 mod server;
 
 mod config;
+mod doctor;
 mod find;
 mod inspect;
 mod mistakes;

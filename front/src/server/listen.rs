@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::Error;
 
 /// Connections that may wait to be accepted; the system takes less if `net.core.somaxconn` says so.
-pub(super) const BACKLOG: i32 = 4_096;
+pub const BACKLOG: i32 = 4_096;
 
 /// Listens on every address a host name stands for.
 pub(super) async fn listen(address: &str) -> Result<Vec<TcpListener>, Error> {

@@ -21,6 +21,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{info, warn};
 
 use crate::config::Certificate;
+pub use certificates::Validity;
 use certificates::{Certificates, Stamp};
 
 /// How long a client may take for its handshake.

@@ -70,26 +70,51 @@ impl Certificates {
     }
 }
 
-/// A certificate that can be used, and the names it is for.
+/// What is said of a certificate that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The host names it is for, in lower case.
+    pub names: Vec<String>,
+    /// Whole days until it ends; negative: since.
+    pub days_left: i64,
+    /// Whether it is valid at this moment.
+    pub is_valid: bool,
+}
+
+impl Certificate {
+    /// Reads both files as a front does, and looks how long they will do. Blocks.
+    ///
+    /// Errors: one line that says which file cannot be used and why.
+    pub fn check(&self) -> Result<Validity, String> {
+        read(self).map(|(_, validity)| validity)
+    }
+}
+
+/// A certificate that can be used, and the names it is for. An end that is over is said in the log.
 fn load(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), String> {
+    let (certified, validity) = read(files)?;
+    if !validity.is_valid {
+        let days = -validity.days_left;
+        warn!(certificate = %files.certificate.display(), days, "the certificate has expired or is not yet valid");
+    }
+    Ok((certified, validity.names))
+}
+
+fn read(files: &Certificate) -> Result<(Arc<CertifiedKey>, Validity), String> {
     let Certificate { certificate, key } = files;
     let cannot = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|error| cannot(certificate, &error))?;
     let first = chain.first().ok_or_else(|| cannot(certificate, &"there is no certificate in it"))?;
-    let names = about(first).map_err(|error| cannot(certificate, &error))?;
+    let validity = about(first).map_err(|error| cannot(certificate, &error))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| cannot(key, &error))?;
     let certified = CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|error| {
         format!("{}: it does not go with {}: {error}", key.display(), certificate.display())
     })?;
-    if let Some(days) = names.1 {
-        warn!(certificate = %certificate.display(), days, "the certificate has expired or is not yet valid");
-    }
-    Ok((Arc::new(certified), names.0))
+    Ok((Arc::new(certified), validity))
 }
 
-/// The names in a certificate; and how many days ago it has ended, if it is not valid now.
-fn about(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Option<i64>), String> {
+fn about(certificate: &CertificateDer<'_>) -> Result<Validity, String> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| error.to_string())?;
     let alternatives = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
     let names = alternatives.iter().flat_map(|names| &names.value.general_names);
@@ -98,6 +123,6 @@ fn about(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Option<i64>),
         _ => None,
     });
     let now = x509_parser::time::ASN1Time::now();
-    let ended = (now.timestamp() - parsed.validity().not_after.timestamp()) / 86_400;
-    Ok((names.collect(), (!parsed.validity().is_valid()).then_some(ended)))
+    let days_left = (parsed.validity().not_after.timestamp() - now.timestamp()).div_euclid(86_400);
+    Ok(Validity { names: names.collect(), days_left, is_valid: parsed.validity().is_valid() })
 }
