@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempest_broker::Settings;
-use tempest_front::{AdminConfig, Certificate, FrontConfig, Proxies, Route, TlsConfig};
+use tempest_front::{AdminConfig, Certificate, FrontConfig, HttpConfig, Proxies, Route, TlsConfig};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
 
@@ -181,8 +181,15 @@ impl Config {
             trusted_proxies: Proxies::new(&split(self.text("front.trusted_proxies")).collect::<Vec<_>>())
                 .unwrap_or_default(),
             proxy_protocol: self.text("front.proxy_protocol") == "on",
-            header_bytes_max: self.size("front.header_bytes_max"),
-            keep_alive_ms: self.number("front.keep_alive_ms"),
+            http: HttpConfig {
+                header_timeout_ms: self.number("http.header_timeout_ms"),
+                body_timeout_ms: self.number("http.body_timeout_ms"),
+                keep_alive_ms: self.number("http.keep_alive_ms"),
+                keep_alive_requests_max: self.size("http.keep_alive_requests_max"),
+                header_bytes_max: self.size("http.header_bytes_max"),
+                header_fields_max: self.size("http.header_fields_max"),
+                target_bytes_max: self.size("http.target_bytes_max"),
+            },
             tls: self.tls(),
             admin: self.admin(),
             routes: self.routes.clone(),

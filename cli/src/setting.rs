@@ -113,10 +113,24 @@ settings! {
         "Addresses and networks whose word about their clients is believed: Forwarded, X-Forwarded-*, x-request-id.";
     "front.proxy_protocol" "proxy-protocol" "TEMPEST_PROXY_PROTOCOL" (Kind::Word(&["off", "on"])) "off" [FRONT | UP]
         "on: connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2.";
-    "front.header_bytes_max" "header-bytes-max" "TEMPEST_HEADER_BYTES_MAX"
-        (Kind::Integer { min: 8 << 10, max: 1 << 20 }) "32768" [FRONT | UP] "Largest header of a request, in bytes.";
-    "front.keep_alive_ms" "keep-alive-ms" "TEMPEST_KEEP_ALIVE_MS" (Kind::Integer { min: 1, max: 24 * HOUR_MS })
+    "http.header_timeout_ms" "header-timeout-ms" "TEMPEST_HEADER_TIMEOUT_MS"
+        (Kind::Integer { min: 1, max: HOUR_MS }) "10000" [FRONT | UP]
+        "How long the header of a request may take from its first byte, in milliseconds; else 408.";
+    "http.body_timeout_ms" "body-timeout-ms" "TEMPEST_BODY_TIMEOUT_MS" (Kind::Integer { min: 1, max: HOUR_MS })
+        "10000" [FRONT | UP]
+        "How long a body may pause, in milliseconds; else 408. All of it must come within the timeout of its route.";
+    "http.keep_alive_ms" "keep-alive-ms" "TEMPEST_KEEP_ALIVE_MS" (Kind::Integer { min: 1, max: 24 * HOUR_MS })
         "75000" [FRONT | UP] "How long a connection may be idle between two requests, in milliseconds.";
+    "http.keep_alive_requests_max" "keep-alive-requests-max" "TEMPEST_KEEP_ALIVE_REQUESTS_MAX"
+        (Kind::Integer { min: 0, max: 1 << 32 }) "0" [FRONT | UP]
+        "Requests on one connection of HTTP/1 before it is closed; 0 is any number.";
+    "http.header_bytes_max" "header-bytes-max" "TEMPEST_HEADER_BYTES_MAX"
+        (Kind::Integer { min: 1 << 10, max: 256 << 10 }) "32768" [FRONT | UP]
+        "Largest header of a request, in bytes; else 431.";
+    "http.header_fields_max" "header-fields-max" "TEMPEST_HEADER_FIELDS_MAX" (Kind::Integer { min: 1, max: 10_000 })
+        "100" [FRONT | UP] "Fields in the header of a request of HTTP/1; else 431.";
+    "http.target_bytes_max" "target-bytes-max" "TEMPEST_TARGET_BYTES_MAX" (Kind::Integer { min: 1, max: 65_534 })
+        "8192" [FRONT | UP] "Longest target (path and query) of a request, in bytes; else 414.";
     "tls.listen" "tls-listen" "TEMPEST_TLS_LISTEN" (Kind::Addresses) "" [FRONT | UP]
         "Where the front listens for TLS, with HTTP/2 and HTTP/1.1 inside; several addresses are separated by commas.";
     "tls.certificate" "tls-certificate" "TEMPEST_TLS_CERTIFICATE" (Kind::Path) "" [FRONT | UP]
@@ -292,8 +306,14 @@ mod tests {
         assert_eq!(number("front.drain_ms"), front.drain_ms);
         assert_eq!(of("front.server_timing").default.parse(), Ok(front.server_timing));
         assert_eq!(number("front.stop_delay_ms"), front.stop_delay_ms);
-        assert_eq!(number("front.header_bytes_max"), front.header_bytes_max as u64);
-        assert_eq!(number("front.keep_alive_ms"), front.keep_alive_ms);
+        let http = front.http;
+        assert_eq!(number("http.header_timeout_ms"), http.header_timeout_ms);
+        assert_eq!(number("http.body_timeout_ms"), http.body_timeout_ms);
+        assert_eq!(number("http.keep_alive_ms"), http.keep_alive_ms);
+        assert_eq!(number("http.keep_alive_requests_max"), http.keep_alive_requests_max as u64);
+        assert_eq!(number("http.header_bytes_max"), http.header_bytes_max as u64);
+        assert_eq!(number("http.header_fields_max"), http.header_fields_max as u64);
+        assert_eq!(number("http.target_bytes_max"), http.target_bytes_max as u64);
         assert_eq!(of("tls.listen").default, front.tls.listen.join(","));
         assert_eq!(of("admin.listen").default, front.admin.listen.join(","));
         assert_eq!(of("tls.redirect").default == "on", front.tls.redirect);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod policy;
+mod requests;
 mod tls;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -14,6 +15,7 @@ use crate::caller::Proxies;
 
 pub use admin::AdminConfig;
 pub use policy::{Cors, Rate};
+pub use requests::HttpConfig;
 pub use tls::{Certificate, TlsConfig};
 
 /// A front: where it listens, its limits, its routes.
@@ -58,10 +60,8 @@ pub struct FrontConfig {
     pub tls: TlsConfig,
     /// Where operators and probes ask.
     pub admin: AdminConfig,
-    /// Bytes of a request's header.
-    pub header_bytes_max: usize,
-    /// How long a connection may be idle between two requests, in milliseconds.
-    pub keep_alive_ms: u64,
+    /// Limits of connections and of what comes on them.
+    pub http: HttpConfig,
     /// Routes; none: [`Route::defaults`].
     #[serde(skip)]
     pub routes: Vec<Route>,
@@ -89,8 +89,7 @@ impl Default for FrontConfig {
             proxy_protocol: false,
             tls: TlsConfig::default(),
             admin: AdminConfig::default(),
-            header_bytes_max: 32 << 10,
-            keep_alive_ms: 75_000,
+            http: HttpConfig::default(),
             routes: Vec::new(),
         }
     }

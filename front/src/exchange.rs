@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
+use tempest_protocol::Code;
 use tracing::debug;
 
 use crate::{
@@ -25,19 +26,25 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     request.extensions_mut().insert(exchange.caller.clone());
     let router = serving.router.load_full();
     let version = request.version();
-    let answer = match framing::check(&request) {
+    let target_bytes_max = serving.cluster.shared.config.load().http.target_bytes_max;
+    let answer = match framing::check(&request, target_bytes_max) {
         Ok(()) => match redirected(serving, &exchange, &request) {
             Some(response) => Ok(response),
             None => router.handle(request).await,
         },
-        // What follows on this connection cannot be trusted either.
-        Err(refusal) if version <= Version::HTTP_11 => return closing(exchange.end(Err(refusal))),
         Err(refusal) => Err(refusal),
     };
+    let is_last =
+        serving.closing.load(Ordering::Relaxed) || answer.as_ref().is_err_and(|it| loses_track(it.code()));
     let response = exchange.end(answer);
     // HTTP/2 says goodbye in a frame of its own.
-    let is_last = serving.closing.load(Ordering::Relaxed) && version <= Version::HTTP_11;
-    if is_last { closing(response) } else { response }
+    if is_last && version <= Version::HTTP_11 { closing(response) } else { response }
+}
+
+/// Whether nobody knows where the next request of the connection would begin.
+fn loses_track(code: Code) -> bool {
+    use Code::{BadHttp, LengthRequired, NotImplemented, SlowRequest, TargetTooLong, TooLarge};
+    matches!(code, BadHttp | LengthRequired | NotImplemented | SlowRequest | TargetTooLong | TooLarge)
 }
 
 /// Where a request in plaintext is sent to, if it is to come again in TLS.
@@ -106,7 +113,8 @@ impl Exchange {
     }
 }
 
-fn closing(mut response: Response<Body>) -> Response<Body> {
+/// The same as the last response of its connection.
+pub(crate) fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -25,7 +25,9 @@ mod work;
 
 pub use caller::Proxies;
 pub use cluster::Cluster;
-pub use config::{AdminConfig, Certificate, Cors, FrontConfig, Rate, Route, ServerTiming, TlsConfig};
+pub use config::{
+    AdminConfig, Certificate, Cors, FrontConfig, HttpConfig, Rate, Route, ServerTiming, TlsConfig,
+};
 pub use refusal::Refusal;
 pub use server::{BACKLOG, Front, Handle, Inherited, Reloaded, Report, Spoken, Validity};
 pub use sub::Sub;

@@ -7,12 +7,14 @@ mod http1;
 mod http2;
 mod listen;
 mod owed;
+mod patience;
 mod proxy_header;
 mod reload;
 mod sockets;
 mod stop;
 mod takeover;
 mod tls;
+mod watched;
 
 use std::{
     net::SocketAddr,

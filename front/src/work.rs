@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, request};
 use http_body::Body as _;
@@ -87,8 +87,9 @@ impl Inner {
         let mut admitted = self.admit()?;
         let until = Instant::now() + self.plan.timeout;
         let (parts, body) = request.into_parts();
-        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max));
-        let body = body.await.map_err(|_| Refusal::new(Code::BadHttp))??;
+        let pause_max = Duration::from_millis(self.shared().config.load().http.body_timeout_ms);
+        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max, pause_max));
+        let body = body.await.map_err(|_| Refusal::new(Code::SlowRequest))??;
         let mut call = self.call(&parts, body);
         let pushed = Instant::now();
         let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
@@ -181,19 +182,37 @@ fn is_traceparent(value: &str) -> bool {
     }
 }
 
-async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// Reads a body of at most so many bytes that never pauses for so long.
+async fn read_body(body: Body, bytes_max: usize, pause_max: Duration) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().lower();
     if u64::try_from(bytes_max).is_ok_and(|max| announced > max) {
         return Err(Refusal::new(Code::TooLarge));
     }
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(Code::TooLarge)),
-        Err(error) => {
-            debug!(%error, "a request body broke off");
-            Err(Refusal::new(Code::BadHttp))
-        }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
     }
+    let (mut body, mut whole) = (Limited::new(body, bytes_max), BytesMut::new());
+    loop {
+        let frame = match timeout(pause_max, body.frame()).await {
+            Err(_) => return Err(Refusal::new(Code::SlowRequest)),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(frame)) => frame.map_err(|error| refused_body(&error))?,
+        };
+        // Trailers mean nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+    }
+}
+
+fn refused_body(error: &axum::BoxError) -> Refusal {
+    if error.is::<LengthLimitError>() {
+        return Refusal::new(Code::TooLarge);
+    }
+    debug!(%error, "a request body broke off");
+    Refusal::new(Code::BadHttp)
 }
 
 /// A request among those that are counted as load.

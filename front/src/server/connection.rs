@@ -19,8 +19,6 @@ use crate::{
 /// How long a proxy may take to tell where its client is.
 const PROXY_HEADER: Duration = Duration::from_secs(10);
 
-/// How long a client may take for its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// How long a client that is refused may take to read it.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -78,7 +76,8 @@ impl Connection {
 
     async fn serve_plain(self, socket: TcpStream, address: SocketAddr, place: Place) {
         let peer = Peer { address, is_tls: false };
-        match self.shutdown.run_until_cancelled(timeout(FIRST_BYTE, http2::is_known(&socket))).await {
+        let first_byte = Duration::from_millis(self.serving.cluster.shared.config.load().http.keep_alive_ms);
+        match self.shutdown.run_until_cancelled(timeout(first_byte, http2::is_known(&socket))).await {
             Some(Ok(Ok(false))) => {}
             Some(Ok(Ok(true))) => {
                 return Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await;

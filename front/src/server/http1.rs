@@ -3,16 +3,24 @@
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::body::Body;
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::{
+    body::Incoming,
+    server::conn::http1::{self, Parts},
+    service::{HttpService, service_fn},
+};
+use hyper_util::rt::TokioIo;
+use tempest_protocol::Code;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -20,12 +28,26 @@ use super::{
     Serving,
     connection::Peer,
     owed::Owed,
+    patience::{Patience, Wait},
     takeover::{Taken, Takeover},
+    watched::{Hold, Watched, bare_refusal},
 };
-use crate::exchange;
+use crate::{Refusal, config::HttpConfig, exchange};
 
-/// How long a client may take to send its header.
-const HEADER_READ: Duration = Duration::from_secs(30);
+/// How long a client may take to read the last response and to close.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// hyper reads that many without memory of their own.
+const FIELDS_INLINE: usize = 100;
+
+/// How a connection ended.
+enum End {
+    /// An event stream takes the socket.
+    Taken(Box<Taken>),
+    /// hyper is done with it.
+    Done(hyper::Result<()>),
+    /// The client was waited for in vain.
+    TooSlow(Wait),
+}
 
 /// Serves requests until the connection ends, or until an event stream takes the socket over.
 pub(super) async fn serve<IO>(
@@ -38,54 +60,121 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (takeover, owed) = (Takeover::default(), Owed::default());
-    let io = TokioIo::new(takeover.watch(socket));
+    let config = serving.cluster.shared.config.load().http.clone();
+    let watched = Watched::new(socket, owed.clone(), takeover.clone());
+    let hold = watched.hold();
+    let left = AtomicUsize::new(match config.keep_alive_requests_max {
+        0 => usize::MAX,
+        max => max,
+    });
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, takeover, debt) = (serving.clone(), takeover.clone(), owed.one());
+        let is_last = left.fetch_sub(1, Ordering::Relaxed) <= 1;
         Box::pin(async move {
             let mut request = request.map(Body::new);
             // What takes a socket over writes plaintext.
             if !peer.is_tls {
                 request.extensions_mut().insert(takeover);
             }
-            Ok::<_, Infallible>(debt.with(exchange::answer(&serving, request, peer).await))
+            let response = exchange::answer(&serving, request, peer).await;
+            Ok::<_, Infallible>(debt.with(if is_last { exchange::closing(response) } else { response }))
         })
     });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ);
-    let mut connection = builder.serve_connection(io, service);
+    let mut connection = builder(&config).serve_connection(TokioIo::new(watched), service);
+    let mut driver = Driver {
+        takeover: takeover.clone(),
+        owed: owed.clone(),
+        hold,
+        patience: Patience::new(&config),
+        stopping: false,
+    };
     let mut stopping = pin!(shutdown.cancelled());
-    let mut told = false;
-    let taken = std::future::poll_fn(|context| {
-        if !told && stopping.as_mut().poll(context).is_ready() {
-            told = true;
+    let end = std::future::poll_fn(|context| {
+        if !driver.stopping && stopping.as_mut().poll(context).is_ready() {
+            driver.stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        match connection.poll_without_shutdown(context) {
-            Poll::Ready(ended) => Poll::Ready(Err(ended)),
-            Poll::Pending => match takeover.taken() {
-                Some(taken) => Poll::Ready(Ok(taken)),
-                // hyper would wait for the rest of a head.
-                None if told && owed.nothing() && takeover.is_flushed() => Poll::Ready(Err(Ok(()))),
-                None => Poll::Pending,
-            },
-        }
+        driver.poll(&mut connection, context)
     })
     .await;
-    let socket = connection.into_parts().io.into_inner().socket;
-    match taken {
-        Ok(taken) => Some((taken, socket)),
-        Err(ended) => {
-            close(ended, peer, socket).await;
-            None
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    let (socket, held) = io.into_inner().into_parts();
+    let (ended, last) = match end {
+        End::Taken(taken) => return Some((*taken, socket)),
+        End::TooSlow(Wait::Head) if !read_buf.is_empty() => (Ok(()), said(Code::SlowRequest)),
+        End::TooSlow(_) => (Ok(()), held),
+        End::Done(ended) => {
+            let unread = ended.as_ref().err().filter(|error| error.is_parse());
+            let code = unread.and_then(|_| bare_refusal(&held)).map(|(_, code)| code);
+            (ended, code.map_or(held, said))
         }
-    }
-}
-
-/// Ends a connection hyper is done with.
-async fn close(ended: hyper::Result<()>, peer: Peer, mut socket: impl AsyncWrite + Unpin) {
+    };
     if let Err(error) = ended {
         debug!(peer = %peer.address, %error, "a connection ended early");
     }
-    // The peer may be gone already; there is nobody left to tell.
-    tokio::io::AsyncWriteExt::shutdown(&mut socket).await.ok();
+    // A client that does not take it has nothing to lose.
+    tokio::time::timeout(GOODBYE, close(socket, &last)).await.ok();
+    None
+}
+
+fn builder(config: &HttpConfig) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The clock is `Patience`, which tells an idle client from a slow one.
+    builder.header_read_timeout(None).max_header_size(config.header_bytes_max);
+    if config.header_fields_max != FIELDS_INLINE {
+        builder.max_headers(config.header_fields_max);
+    }
+    builder
+}
+
+/// What moves a connection on.
+struct Driver {
+    takeover: Takeover,
+    owed: Owed,
+    hold: Hold,
+    patience: Patience,
+    stopping: bool,
+}
+
+impl Driver {
+    fn poll<IO, S, B>(
+        &mut self,
+        connection: &mut http1::Connection<TokioIo<Watched<IO>>, S>,
+        context: &mut Context<'_>,
+    ) -> Poll<End>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+        S: HttpService<Incoming, ResBody = B, Error = Infallible, Future: Unpin> + Unpin,
+        B: http_body::Body<Error: Into<axum::BoxError>> + 'static,
+    {
+        loop {
+            if let Poll::Ready(ended) = connection.poll_without_shutdown(context) {
+                return Poll::Ready(End::Done(ended));
+            }
+            if !self.hold.let_go() {
+                break;
+            }
+        }
+        if let Some(taken) = self.takeover.taken() {
+            return Poll::Ready(End::Taken(Box::new(taken)));
+        }
+        // hyper would wait for the rest of a head.
+        if self.stopping && self.owed.nothing() && self.takeover.is_flushed() {
+            return Poll::Ready(End::Done(Ok(())));
+        }
+        self.patience.poll(context, &self.owed).map(End::TooSlow)
+    }
+}
+
+fn said(code: Code) -> Vec<u8> {
+    Refusal::new(code).last_words()
+}
+
+/// Says the last words and closes. What the client still sends is read, so that they are not lost to a reset.
+async fn close(mut socket: impl AsyncRead + AsyncWrite + Unpin, last: &[u8]) -> std::io::Result<()> {
+    socket.write_all(last).await?;
+    socket.shutdown().await?;
+    let mut rest = [0; 4096];
+    while socket.read(&mut rest).await? > 0 {}
+    Ok(())
 }

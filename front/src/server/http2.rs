@@ -18,8 +18,9 @@ use crate::exchange;
 
 /// What a client that knows beforehand sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Between two looks for the rest of a preface.
-const REST: Duration = Duration::from_millis(5);
+/// Between two looks for the rest of a preface, and how many there are: clients send it at once.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: usize = 100;
 
 /// Requests that a client may have in flight on one connection.
 const STREAMS_MAX: u32 = 250;
@@ -34,14 +35,15 @@ const PING: Duration = Duration::from_secs(20);
 /// Whether a client in plaintext begins with HTTP/2. Takes no byte from the socket.
 pub(super) async fn is_known(socket: &TcpStream) -> std::io::Result<bool> {
     let mut seen = [0; PREFACE.len()];
-    loop {
+    for _ in 0..LOOKS {
         let length = socket.peek(&mut seen).await?;
         if length == PREFACE.len() || !PREFACE.starts_with(&seen[..length]) || length == 0 {
             return Ok(seen == PREFACE);
         }
         // What was seen stays readable, so there is nothing to wait for but time.
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(LOOK).await;
     }
+    Ok(false)
 }
 
 /// Serves requests until the client leaves, or until the front stops and what was begun is answered.
@@ -69,11 +71,11 @@ where
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(config.http.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let idle = Duration::from_millis(config.keep_alive_ms);
+    let idle = Duration::from_millis(config.http.keep_alive_ms);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => { connection.as_mut().graceful_shutdown(); connection.await }

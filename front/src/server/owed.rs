@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -18,7 +18,16 @@ use pin_project_lite::pin_project;
 
 /// The responses a connection owes. Clones count the same ones.
 #[derive(Clone, Default)]
-pub(super) struct Owed(Arc<AtomicUsize>);
+pub(super) struct Owed(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    open: AtomicUsize,
+    /// Requests that were answered.
+    answered: AtomicUsize,
+    /// Whether something has come since nothing was owed.
+    heard: AtomicBool,
+}
 
 /// One of them: from the request's head until the last of its body is handed to the connection.
 pub(super) struct Debt(Owed);
@@ -26,13 +35,28 @@ pub(super) struct Debt(Owed);
 impl Owed {
     /// A request has come.
     pub(super) fn one(&self) -> Debt {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.open.fetch_add(1, Ordering::Relaxed);
         Debt(self.clone())
     }
 
     /// Whether there is none.
     pub(super) fn nothing(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.0.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many responses were owed and no longer are.
+    pub(super) fn answered(&self) -> usize {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    /// Bytes have come.
+    pub(super) fn hear(&self) {
+        self.0.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether bytes have come since the last debt was paid: with nothing owed, part of a head.
+    pub(super) fn has_heard(&self) -> bool {
+        self.0.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -45,7 +69,10 @@ impl Debt {
 
 impl Drop for Debt {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        let state = &*self.0.0;
+        state.heard.store(false, Ordering::Relaxed);
+        state.answered.fetch_add(1, Ordering::Relaxed);
+        state.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

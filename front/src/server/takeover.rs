@@ -6,12 +6,12 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +19,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
+    io::{AsyncWriteExt, Interest},
     net::TcpStream,
 };
 
@@ -71,64 +71,9 @@ impl Takeover {
         !self.shared.blocked.load(Ordering::Relaxed)
     }
 
-    /// Wraps the socket so that a refused write is noticed.
-    pub(crate) fn watch<IO>(&self, socket: IO) -> Watched<IO> {
-        Watched { socket, shared: self.shared.clone() }
-    }
-}
-
-/// A socket that notices when a write is refused.
-pub(crate) struct Watched<IO> {
-    pub(crate) socket: IO,
-    shared: Arc<Shared>,
-}
-
-impl<IO> Watched<IO> {
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.shared.blocked.store(polled.is_pending(), Ordering::Relaxed);
-        polled
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.note(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.note(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+    /// Whether the socket has refused the last write.
+    pub(crate) fn note_write(&self, refused: bool) {
+        self.shared.blocked.store(refused, Ordering::Relaxed);
     }
 }
 

@@ -11,12 +11,12 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{Method, Request, StatusCode};
-use tempest_front::FrontConfig;
+use tempest_front::{FrontConfig, HttpConfig};
 use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::{
     client::Client,
-    scene::{LANE, Running, Scene, config},
+    scene::{LANE, Running, Scene, config, limited},
     server::eventually,
 };
 
@@ -224,7 +224,7 @@ fn refusals_say_their_code_here_too() {
 #[test]
 fn a_header_that_is_too_large_is_refused_alone() {
     let scene = Scene::new();
-    let front = scene.front_with(FrontConfig { header_bytes_max: 8 << 10, ..config() });
+    let front = scene.front_with(limited(HttpConfig { header_bytes_max: 8 << 10, ..HttpConfig::default() }));
     let mut connection = connect(&scene, &front);
     let request = Request::get("http://a.test/").header("x-large", "x".repeat(12 << 10)).body(()).unwrap();
     let response = scene.wait("sent", connection.send_whole(request, b""));
@@ -240,7 +240,7 @@ fn a_header_that_is_too_large_is_refused_alone() {
 #[test]
 fn an_idle_connection_is_told_to_go_but_not_one_with_a_stream() {
     let scene = Scene::new();
-    let front = scene.front_with(FrontConfig { keep_alive_ms: 400, ..config() });
+    let front = scene.front_with(limited(HttpConfig { keep_alive_ms: 400, ..HttpConfig::default() }));
     let idle = connect(&scene, &front);
     let mut busy = connect(&scene, &front);
     let response = scene.wait("sent", busy.send(Method::GET, "/sub/t", b""));

@@ -1,7 +1,7 @@
 //! What a client is told when there is no reply: one status, one fixed sentence, nothing from inside.
 
 use serde_json::{Value, json};
-use tempest_front::{FrontConfig, Route};
+use tempest_front::{FrontConfig, HttpConfig, Rate, Route};
 
 use crate::{
     client::Response,
@@ -201,4 +201,66 @@ fn a_length_beside_chunked_is_ignored_and_the_connection_closed() {
     scene.answer(&job, 200, &[], b"");
     assert_eq!(client.response().status, 200);
     assert_eq!(client.rest(), b"", "nothing after it is read as a request");
+}
+
+#[test]
+fn every_status_of_the_front_comes_with_its_code() {
+    let scene = Scene::new();
+    let http = HttpConfig { header_timeout_ms: 300, ..HttpConfig::default() };
+    let of = |path: &str, route: Route| Route { path: path.into(), queue: Some("default".into()), ..route };
+    let rate = Rate { requests: 1, per_ms: 3_600_000, burst: None };
+    let table = vec![
+        of("/get", Route { methods: vec!["GET".into()], ..Route::default() }),
+        of("/job", Route::default()),
+        of("/late", Route { timeout_ms: Some(200), ..Route::default() }),
+        of("/rated", Route { rate: Some(rate), ..Route::default() }),
+        Route { path: "/none".into(), queue: Some("nobody".into()), ..Route::default() },
+    ];
+    let front = scene.front_with(FrontConfig { http, ..routes(table) });
+    let long = "x".repeat(9_000);
+    let fields = "x: y\r\n".repeat(200);
+    let cases = [
+        ("GET /job HTTP/1.1\r\n\r\n".to_owned(), 400, "bad_http"),
+        ("GET /job HTTP/9.9\r\nhost: a\r\n\r\n".into(), 400, "bad_http"),
+        ("GET /other HTTP/1.1\r\nhost: a\r\n\r\n".into(), 404, "not_found"),
+        ("PUT /get HTTP/1.1\r\nhost: a\r\n\r\n".into(), 405, "method_not_allowed"),
+        ("GET /job HTT".into(), 408, "slow_request"),
+        ("POST /job HTTP/1.0\r\n\r\n".into(), 411, "length_required"),
+        ("POST /job HTTP/1.1\r\nhost: a\r\ncontent-length: 2000000\r\n\r\n".into(), 413, "too_large"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "target_too_long"),
+        ("GET /rated HTTP/1.1\r\nhost: a\r\n\r\n".into(), 429, "rate_limited"),
+        (format!("GET /job HTTP/1.1\r\nhost: a\r\n{fields}\r\n"), 431, "headers_too_large"),
+        ("CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n".into(), 501, "not_implemented"),
+        ("GET /none HTTP/1.1\r\nhost: a\r\n\r\n".into(), 503, "no_worker"),
+        ("GET /late HTTP/1.1\r\nhost: a\r\n\r\n".into(), 504, "timeout"),
+    ];
+    drop(scene.exchange(&front, "GET /rated HTTP/1.1\r\nhost: a\r\n\r\n"));
+    for (request, status, code) in cases {
+        let mut client = front.client();
+        client.try_send(request);
+        let response = client.response();
+        assert_eq!(response.status, status, "{code}");
+        assert!(response.text().starts_with(&format!("{status} {code}: ")), "{}", response.text());
+    }
+    for (code, status, said) in [("boom", 500, "handler_error"), ("no_handler", 501, "no_handler")] {
+        let mut client = front.client();
+        client.send("GET /job HTTP/1.1\r\nhost: a\r\n\r\n");
+        scene.fail(&scene.claim(), code, "inside");
+        let response = client.response();
+        assert!(response.status == status && response.text().contains(said), "{}", response.text());
+    }
+    let bad = json!({"status": 1000});
+    let mut client = front.client();
+    client.send("GET /job HTTP/1.1\r\nhost: a\r\n\r\n");
+    let claim = loop {
+        // Those that nobody answered in time are still there.
+        let claim = scene.claim();
+        if claim.request().url == "/job" {
+            break claim;
+        }
+    };
+    let reply = json!({"id": claim.id(), "status": bad["status"]});
+    scene.send(&claim, reply.to_string().as_bytes());
+    let response = client.response();
+    assert!(response.status == 502 && response.text().contains("bad_reply"), "{}", response.text());
 }

@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use tempest_broker::{Broker, Settings};
-use tempest_front::{AdminConfig, Cluster, Error, Front, FrontConfig, Handle, Inherited, Report, Route};
+use tempest_front::{
+    AdminConfig, Cluster, Error, Front, FrontConfig, Handle, HttpConfig, Inherited, Report, Route,
+};
 use tempest_protocol::{Content, Failure, Headers, HttpRequest, Job, Keys, Queue, Reply};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,11 @@ pub(crate) fn config() -> FrontConfig {
 /// The same with routes of its own.
 pub(crate) fn routes(routes: Vec<Route>) -> FrontConfig {
     FrontConfig { routes, ..config() }
+}
+
+/// The same with other limits of connections.
+pub(crate) fn limited(http: HttpConfig) -> FrontConfig {
+    FrontConfig { http, ..config() }
 }
 
 impl Scene {
