@@ -4,11 +4,12 @@
 //! a second. Nothing here decides that somebody is dead; that is recovery.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use redis::{Pipeline, pipe};
+use serde_json::Value;
 use tempest_protocol::{Keys, Queue, WorkerId, limits};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,8 @@ struct Shared {
     worker: WorkerId,
     /// The queues and how many slots of each are registered.
     places: Vec<(Queue, usize)>,
-    about: Mutex<String>,
+    about: Mutex<Value>,
+    jobs: OnceLock<Box<dyn Fn() -> Value + Send + Sync>>,
     beats: watch::Sender<Beats>,
 }
 
@@ -53,14 +55,15 @@ impl Broker {
         &self,
         worker: WorkerId,
         places: Vec<(Queue, usize)>,
-        about: &serde_json::Value,
+        about: &Value,
     ) -> Result<Lease, Error> {
         let beats = Beats { sent: Instant::now(), count: 0, lapses: 0 };
         let shared = Arc::new(Shared {
             broker: self.clone(),
             worker,
             places,
-            about: Mutex::new(about.to_string()),
+            about: Mutex::new(about.clone()),
+            jobs: OnceLock::new(),
             beats: watch::Sender::new(beats),
         });
         shared.beat().await?;
@@ -101,11 +104,18 @@ impl Lease {
         self.shared.beat().await
     }
 
+    /// From now on each beat also says which jobs the worker has in hand: the field `jobs` of what it says of itself.
+    /// The first call counts.
+    pub fn tell_jobs(&self, jobs: impl Fn() -> Value + Send + Sync + 'static) {
+        // A second one would be a mistake of the caller that harms nobody.
+        self.shared.jobs.set(Box::new(jobs)).ok();
+    }
+
     /// Changes what the worker says of itself; beats once.
     ///
     /// Errors: the beat failed. The next one carries the new text all the same.
-    pub async fn set_about(&self, about: &serde_json::Value) -> Result<(), Error> {
-        *self.shared.about.lock().await = about.to_string();
+    pub async fn set_about(&self, about: &Value) -> Result<(), Error> {
+        *self.shared.about.lock().await = about.clone();
         self.shared.beat().await
     }
 
@@ -135,6 +145,18 @@ impl Shared {
         (0..slots).map(|slot| Keys::entry(&self.worker, slot)).collect()
     }
 
+    /// What the worker says of itself at this moment.
+    fn text_of(&self, about: &Value) -> String {
+        match (about, self.jobs.get()) {
+            (Value::Object(fields), Some(jobs)) => {
+                let mut fields = fields.clone();
+                fields.insert("jobs".into(), jobs());
+                Value::Object(fields).to_string()
+            }
+            _ => about.to_string(),
+        }
+    }
+
     fn beat_of(&self, about: &str) -> Pipeline {
         let keys = self.broker.keys();
         let mut commands = pipe();
@@ -152,7 +174,8 @@ impl Shared {
     async fn beat(&self) -> Result<(), Error> {
         let about = self.about.lock().await;
         let sent = Instant::now();
-        all(self.broker.link().ask_all(&self.beat_of(&about)).await?)?;
+        let text = self.text_of(&about);
+        all(self.broker.link().ask_all(&self.beat_of(&text)).await?)?;
         self.beats.send_modify(|beats| {
             if beats.sent.elapsed() > limits::LEASE && beats.count > 0 {
                 beats.lapses += 1;

@@ -78,6 +78,8 @@ impl Desk {
         let registered: Vec<(Queue, usize)> =
             options.queues.iter().map(|queue| (queue.clone(), slots)).collect();
         let lease = shared.broker.lease(worker.clone(), registered, &about).await?;
+        let in_hand = shared.clone();
+        lease.tell_jobs(move || in_hand.jobs_in_hand());
         let controls = shared.broker.controls(&options.queues).await;
         let (report, ends) = mpsc::unbounded_channel();
         let place = |queue| Place::new(&shared.broker, queue, &worker, slots, &options.lanes);

@@ -15,7 +15,7 @@ use crate::{
     handler::{Handler, Outcome},
     report::Ending,
     settling::{self, Settling},
-    shared::{Held, Next, Shared},
+    shared::{Held, InHand, Next, Shared},
 };
 
 /// How long a handler may take to notice that nobody waits any more, before it is dropped.
@@ -118,7 +118,13 @@ async fn start(
 ) -> (Ending, Settling) {
     let envelope = &job.envelope;
     let cancelled = CancellationToken::new();
-    let entered = shared.enter(envelope.id.as_ref(), &cancelled);
+    let entered = shared.enter(InHand {
+        id: envelope.id.clone(),
+        action: envelope.action.clone(),
+        queue: held.run.queue().clone(),
+        since_ms: since.claimed_at_ms,
+        cancelled: cancelled.clone(),
+    });
     let context =
         Context::new(envelope.clone(), held.run.queue().clone(), shared.broker.clone(), cancelled.clone());
     let ended = attend(shared, envelope, handler(job, context), &cancelled).await;

@@ -1,14 +1,15 @@
 //! What the jobs of a worker share while they run.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
+use serde_json::json;
 use tempest_broker::{Broker, Control, Rarely, RunList};
-use tempest_protocol::{Action, JobId, Lane};
+use tempest_protocol::{Action, JobId, Lane, Queue};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,6 +22,8 @@ use crate::{
 
 /// Replies that Redis refused and that wait beside the slots for another try; more than these keep their slots.
 const KEPT_REPLIES_MAX: usize = 256;
+/// Jobs in hand that the lease tells.
+const TOLD_JOBS_MAX: usize = 16;
 
 /// A claimed job that this worker answers for: its bytes and the run list they lie in.
 #[derive(Clone, Debug)]
@@ -54,7 +57,7 @@ pub(crate) struct Shared {
     /// Bytes that are no job.
     pub(crate) undecodable: Rarely,
     handlers: Handlers,
-    running: Mutex<HashMap<JobId, CancellationToken>>,
+    running: Mutex<Running>,
     memory: Mutex<Memory>,
 }
 
@@ -87,27 +90,34 @@ impl Shared {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<JobId, CancellationToken>> {
+    fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a job cancellable for as long as the guard lives.
-    pub(crate) fn enter(&self, id: Option<&JobId>, cancelled: &CancellationToken) -> Entered<'_> {
-        if let Some(id) = id {
-            self.running().insert(id.clone(), cancelled.clone());
-            if self.memory().is_cancelled(id) {
-                cancelled.cancel(); // told in the moment between the first look and this
-            }
+    /// Makes a job cancellable, and known to be in hand, for as long as the guard lives.
+    pub(crate) fn enter(&self, job: InHand) -> Entered<'_> {
+        let (id, cancelled) = (job.id.clone(), job.cancelled.clone());
+        let number = self.running().enter(job);
+        if id.is_some_and(|id| self.memory().is_cancelled(&id)) {
+            cancelled.cancel(); // told in the moment between the first look and this
         }
-        Entered { shared: self, id: id.cloned() }
+        Entered { shared: self, number }
+    }
+
+    /// The jobs in hand, those that run longest first, as they stand in the lease (SPEC "Presence").
+    pub(crate) fn jobs_in_hand(&self) -> serde_json::Value {
+        self.running().jobs.values().take(TOLD_JOBS_MAX).map(InHand::to_json).collect()
     }
 
     /// Cancels a job: the running one now, one that comes within the next minute then.
     pub(crate) fn cancel(&self, id: &JobId) {
         self.memory().cancel(id);
-        if let Some(cancelled) = self.running().get(id) {
-            cancelled.cancel();
-        }
+        let running = self.running();
+        running
+            .jobs
+            .values()
+            .filter(|job| job.id.as_ref() == Some(id))
+            .for_each(|job| job.cancelled.cancel());
     }
 
     /// Carries out a control line. True: it tells this worker to drain.
@@ -122,16 +132,51 @@ impl Shared {
     }
 }
 
-/// A job that can be cancelled.
+/// A job whose handler runs.
+pub(crate) struct InHand {
+    pub(crate) id: Option<JobId>,
+    pub(crate) action: Action,
+    pub(crate) queue: Queue,
+    /// When it came into hand, in milliseconds of Redis time.
+    pub(crate) since_ms: u64,
+    pub(crate) cancelled: CancellationToken,
+}
+
+impl InHand {
+    fn to_json(&self) -> serde_json::Value {
+        json!({
+            "id": self.id.as_ref().map(JobId::as_str),
+            "action": self.action.as_str(),
+            "queue": self.queue.as_str(),
+            "since": self.since_ms,
+        })
+    }
+}
+
+/// The jobs that run, in the order in which they were begun.
+#[derive(Default)]
+struct Running {
+    jobs: BTreeMap<u64, InHand>,
+    next: u64,
+}
+
+impl Running {
+    fn enter(&mut self, job: InHand) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.jobs.insert(number, job);
+        number
+    }
+}
+
+/// A job that is in hand until this is dropped.
 pub(crate) struct Entered<'a> {
     shared: &'a Shared,
-    id: Option<JobId>,
+    number: u64,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Some(id) = &self.id {
-            self.shared.running().remove(id);
-        }
+        self.shared.running().jobs.remove(&self.number);
     }
 }

@@ -1,6 +1,12 @@
 //! Leases and beats.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tempest_broker::Lease;
@@ -35,6 +41,22 @@ async fn the_first_beat_is_answered_before_the_lease_is_there() {
     assert!(lease.confirmed_within(limits::LEASE));
     lease.set_about(&json!({"state": "draining"})).await.expect("a beat");
     assert_eq!(place.server.cli("GET tempest:{q}:lease:host-1-abc").text(), r#"{"state":"draining"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_beat_tells_the_jobs_in_hand() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    let in_hand = Arc::new(AtomicU64::new(1));
+    let told = in_hand.clone();
+    lease.tell_jobs(move || json!([{"id": told.load(Ordering::Relaxed).to_string()}]));
+    for number in [2, 3] {
+        in_hand.store(number, Ordering::Relaxed);
+        let expected = json!({"state": "running", "jobs": [{"id": number.to_string()}]});
+        let said = || place.server.cli("GET tempest:{q}:lease:host-1-abc").text();
+        eventually("it is told", || serde_json::from_str::<serde_json::Value>(&said()).unwrap() == expected);
+    }
+    lease.beat_now().await.expect("a beat");
 }
 
 /// Trap 8: a registration that Redis forgot is there again with the next beat.

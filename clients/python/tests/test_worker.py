@@ -309,6 +309,26 @@ def test_a_running_job_is_cancelled(server: Server, start: Start, marks: Marks) 
     assert server.redis.llen(MAILBOX) == 0
 
 
+def test_a_job_in_hand_stands_in_the_lease(server: Server, start: Start, marks: Marks) -> None:
+    def told() -> Any:
+        leases = server.redis.keys("tempest:{default}:lease:*")
+        value = server.redis.get(leases[0]) if leases else None
+        return json.loads(value)["jobs"] if value else None
+
+    start(server.url)
+    until(lambda: told() == [])
+    seconds, _ = server.redis.time()
+    server.redis.rpush("tempest:{default}", json.dumps({"id": "h1", "action": "patient", "args": 30}))
+    until(lambda: marks() == ["begin"])
+    until(lambda: bool(told()))
+    (job,) = told()
+    since = job.pop("since")
+    assert job == {"id": "h1", "action": "patient", "queue": "default"}
+    assert seconds * 1000 <= since <= (seconds + 60) * 1000
+    server.redis.publish("tempest:{default}:control", "cancel h1")
+    until(lambda: told() == [])
+
+
 def test_a_cancelled_job_is_not_started(server: Server, start: Start, marks: Marks) -> None:
     start(server.url)
     for word in ("cancel c2", "cancel", "cancel *", "dance", "cancel c2 c3", "drain somebody-else"):

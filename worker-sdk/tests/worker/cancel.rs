@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempest_protocol::Raw;
 use tempest_worker::{Context, Failed, Worker};
 use tokio::sync::Notify;
@@ -64,6 +64,34 @@ async fn a_running_job_is_told_dropped_acked_and_not_answered() {
     no_reply(waiter).await;
     let report = worker.stop().await;
     assert_eq!((report.cancelled, report.done, report.failed), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_in_hand_stands_in_the_lease() {
+    let cluster = Cluster::start().await;
+    let hung = Hung::default();
+    let worker = Running::start(hung.on(cluster.worker()));
+    let told = || {
+        let states = cluster.server.run(&["KEYS", "tempest:{q}:lease:*"]).list();
+        let lease = states.first().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
+        let value = cluster.server.run(&["GETRANGE", &lease, "0", "-1"]).text();
+        serde_json::from_str::<Value>(&value).unwrap_or_default()["jobs"].clone()
+    };
+    eventually("none is in hand", || cluster.server.run(&["DBSIZE"]).integer() > 1 && told() == json!([]));
+    let before = cluster.broker.now_ms();
+    let envelope = cluster.envelope("hang");
+    let waiter = cluster.push(&envelope, &no_args()).await;
+    hung.began.notified().await;
+    let id = envelope.id.expect("it has one");
+    eventually("it is told", || told()[0]["id"] == id.as_str());
+    let job = told()[0].clone();
+    assert_eq!((job["action"].as_str(), job["queue"].as_str()), (Some("hang"), Some("q")));
+    let since = job["since"].as_u64().expect("milliseconds");
+    assert!((before..=cluster.broker.now_ms()).contains(&since), "{job}");
+    cluster.broker.control(&queue(), &format!("cancel {id}")).await.expect("said");
+    eventually("it is no longer told", || told() == json!([]));
+    no_reply(waiter).await;
+    worker.stop().await;
 }
 
 /// Traps 14 and 22: the cancel came before the claim was read; also a recovered job is dropped.

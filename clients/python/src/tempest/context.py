@@ -15,10 +15,13 @@ from .wire import Job
 class Context:
     """The second argument of a handler that takes two."""
 
-    def __init__(self, job: Job, bus: Bus, clock: Clock) -> None:
+    def __init__(self, job: Job, queue: str, bus: Bus, clock: Clock) -> None:
         self.job = job
         """The job as it was claimed."""
+        self.queue = queue
+        """The queue it came from."""
         self.started_s = running_s()
+        self.started_ms = clock.stamp_ms()
         self.overran = False
         self._bus = bus
         self._clock = clock
@@ -38,6 +41,10 @@ class Context:
     def deadline(self) -> int:
         """Milliseconds in Redis time after which nobody waits any more; 0: never."""
         return self.job.deadline
+
+    def in_hand(self) -> dict[str, object]:
+        """The job as its worker's lease tells it (SPEC "Presence")."""
+        return {"id": self.id, "action": self.job.action, "queue": self.queue, "since": self.started_ms}
 
     def time_left(self) -> float | None:
         """Seconds to the deadline, 0 when it has passed; none without a deadline."""

@@ -140,7 +140,7 @@ class Desk:
             request = decode_request(job) if handler.http else job.args
         except WireError as error:
             return self._fail(source, data, job, since, error.code, error.detail, retry=False)
-        context = Context(job, self._bus, self._clock)
+        context = Context(job, source.queue, self._bus, self._clock)
         self.memory.start(context)
         try:
             reply, code = self._call(job, since, handler, request, context)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from .clock import running_s
 from .limits import CANCELLED_IDS_MAX, ID_MEMORY_S
 
+TOLD_JOBS_MAX = 16
+"""Jobs in hand that the lease tells."""
+
 if TYPE_CHECKING:
     from .context import Context
 
@@ -73,6 +76,10 @@ class Memory:
         """Tells whether this attempt of a job was finished here within the last minute."""
         with self._lock:
             return job_id is not None and (job_id, attempt) in self._finished
+
+    def in_hand(self) -> list[dict[str, object]]:
+        """The jobs that run longest, as the lease tells them."""
+        return [context.in_hand() for context in sorted(self.running(), key=lambda it: it.started_s)[:TOLD_JOBS_MAX]]
 
     def running(self) -> list[Context]:
         """The jobs that run now."""

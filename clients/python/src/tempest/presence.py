@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .clock import Clock, running_s
@@ -46,7 +46,7 @@ class Identity:
     host: str
     slots: int
 
-    def lease_value(self, draining: bool) -> str:
+    def lease_value(self, draining: bool, jobs: Sequence[Mapping[str, object]] = ()) -> str:
         """The value of the lease."""
         state = "draining" if draining else "running"
         return json.dumps(
@@ -57,6 +57,7 @@ class Identity:
                 "version": VERSION,
                 "slots": self.slots,
                 "state": state,
+                "jobs": list(jobs),
             }
         )
 
@@ -72,6 +73,8 @@ class Presence(threading.Thread):
         self.draining = False
         self.on_held: Callable[[str, int], None] = lambda run_key, held: None
         """Called with the length of each run list, as each beat finds it."""
+        self.jobs: Callable[[], Sequence[Mapping[str, object]]] = tuple
+        """Gives the jobs in hand, as the lease tells them."""
         self._place = place
         self._keys = keys
         self._identity = identity
@@ -102,7 +105,7 @@ class Presence(threading.Thread):
     def _write(self) -> list[Command]:
         queues = sorted({source.queue for source in self._sources})
         write: list[Command] = [("SADD", self._keys.queues(), *queues)]
-        about = self._identity.lease_value(self.draining)
+        about = self._identity.lease_value(self.draining, self.jobs())
         for queue in queues:
             entries = [source.entry for source in self._sources if source.queue == queue]
             write.append(("SADD", self._keys.workers(queue), *entries))

@@ -144,6 +144,7 @@ class _Shift:
         identity = Identity(self.worker, settings.host(), self.slots_count)
         flat = [source for each in sources for source in each]
         self.presence = Presence(self.place, self.keys, identity, flat, self.clock)
+        self.presence.jobs = self.desk.memory.in_hand
         self.presence.beat(link)
         self.control = self._control()
         self.slots = [
