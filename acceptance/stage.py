@@ -215,12 +215,13 @@ class Front(Programs):
 class Cluster(Programs):
     """``tempest up`` on free ports. ``config_in(folder)`` gives its configuration file."""
 
-    def __init__(self, config_in):
+    def __init__(self, config_in, *options):
         super().__init__()
         config = config_in(self.folder)
         self.port, self.redis_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
         command = [BIN, "up", "--config", config, "--listen", f"127.0.0.1:{self.port}", "--redis-port", self.redis_port]
+        command += options
         self.up = self.start(*command, log="up.log")
         try:
             until("tempest up says its addresses", self._is_up)

@@ -13,6 +13,7 @@ use tempest_protocol::{Lane, Queue, WorkerId};
 use crate::{
     Broker, Error,
     look::{Load, QueueLook},
+    recovery::has_tag,
 };
 
 /// What the keeper saw at its last look. It stays as it is while Redis is away.
@@ -150,6 +151,11 @@ impl WorkerState {
     /// Whether it has a lease.
     pub fn is_alive(&self) -> bool {
         self.about.is_some()
+    }
+
+    /// Whether it belongs to the child process that was started with this tag (`TEMPEST_WORKER_TAG`).
+    pub fn has_tag(&self, tag: &str) -> bool {
+        has_tag(&self.worker, tag)
     }
 }
 

@@ -242,7 +242,7 @@ impl Mode<'_> {
 }
 
 /// Whether a worker belongs to the child process with this tag.
-fn has_tag(worker: &WorkerId, tag: &str) -> bool {
+pub(crate) fn has_tag(worker: &WorkerId, tag: &str) -> bool {
     let numbered = |id: &str| -> Option<bool> {
         let (rest, number) = id.rsplit_once('-')?;
         Some(number.bytes().all(|byte| byte.is_ascii_digit()) && ends_with_tag(rest, tag))

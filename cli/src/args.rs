@@ -74,9 +74,13 @@ Without a Redis URL a private redis-server (or valkey-server) is started; its da
 current folder and outlives it. Workers that die are started again, and what they held is recovered at once.
 Ctrl-C stops in order: the front finishes what it holds, then the workers, then Redis. A second Ctrl-C ends at once.
 Where everything is: .tempest/up.json, as long as it runs; the other commands find it by that.
+With --watch each worker is restarted when a file in its folder (dir of its [[worker]]) changes, or its program. The new
+one is started first, so that no request is lost; if it does not come up, the one before works on. What .gitignore names,
+and what tools write (.git, target, node_modules, __pycache__, .venv, *.pyc, *.log …) does not count.
 
 Examples:
   tempest up
+  tempest up --watch
   tempest up --listen 0.0.0.0:8080 --config prod.toml
   TEMPEST_REDIS_URL=redis://10.0.0.5:6379 tempest up";
 
@@ -157,6 +161,9 @@ Examples:
 pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
+    /// Restart workers when their files change, and reload tempest.toml when it does
+    #[arg(long)]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) flags: Flags<{ used::UP }>,
 }

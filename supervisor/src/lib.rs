@@ -11,6 +11,7 @@ mod child;
 mod group;
 mod output;
 mod recover;
+mod restart;
 mod seat;
 mod spawner;
 mod spec;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 pub use output::{Line, Origin};
+pub use restart::Restarts;
 pub use spawner::Spawner;
 pub use spec::WorkerSpec;
 
@@ -55,6 +57,7 @@ pub struct Supervisor {
     broker: Broker,
     workers: Vec<WorkerSpec>,
     options: Options,
+    restarts: Restarts,
 }
 
 /// How supervision ended.
@@ -64,7 +67,7 @@ pub struct Report {
     pub started: u64,
     /// Children that ended although nobody had asked them to.
     pub died: u64,
-    /// Children that had to be killed at the end because they did not stop in time.
+    /// Children that had to be killed because they did not stop in time.
     pub killed: u64,
     /// What became of the jobs of children that are gone.
     pub recovered: Recovered,
@@ -82,14 +85,20 @@ impl std::ops::AddAssign for Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { started, died, killed, recovered } = self;
-        write!(f, "workers: {started} started, {died} died, {killed} killed at the end; jobs: {recovered}")
+        write!(f, "workers: {started} started, {died} died, {killed} killed at their end; jobs: {recovered}")
     }
 }
 
 impl Supervisor {
     /// A supervisor of these workers; nothing is started yet.
     pub fn new(broker: Broker, workers: Vec<WorkerSpec>, options: Options) -> Self {
-        Self { broker, workers, options }
+        let restarts = Restarts::of(&workers);
+        Self { broker, workers, options, restarts }
+    }
+
+    /// Restarts its workers while it runs.
+    pub fn restarts(&self) -> Restarts {
+        self.restarts.clone()
     }
 
     /// Runs the workers until `shutdown`, then stops them: `SIGTERM`, grace, `SIGKILL`, recovery. What they print,
@@ -109,6 +118,7 @@ impl Supervisor {
                     broker: self.broker.clone(),
                     spawner: spawner.clone(),
                     output: output.clone(),
+                    wanted: self.restarts.of_worker(&spec.name),
                 };
                 seats.spawn(seat.run(shutdown.clone()));
             }

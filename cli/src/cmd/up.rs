@@ -9,7 +9,7 @@ use std::{
 use tempest_broker::Broker;
 use tempest_front::{Front, Handle};
 use tempest_protocol::Queue;
-use tempest_supervisor::{Spawner, Supervisor};
+use tempest_supervisor::{Restarts, Spawner, Supervisor};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -25,6 +25,7 @@ use crate::{
     reload::Reloader,
     service,
     signals::{Signals, Told},
+    watch::Watch,
 };
 
 /// How long a Redis may read its data at the start.
@@ -37,6 +38,8 @@ struct Start<'a> {
     load: &'a (dyn Fn() -> Result<Config, Failure> + Sync),
     log: Log,
     signals: Signals,
+    /// Whether workers are restarted when their files change.
+    watches: bool,
 }
 
 pub(crate) async fn run(args: &UpArgs, given: Given) -> Result<(), Failure> {
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: &UpArgs, given: Given) -> Result<(), Failure> {
     let config = load()?;
     let log = log::start(&config, false);
     crate::open_files::raise();
-    let start = Start { load: &load, log, signals: Signals::listen()? };
+    let start = Start { load: &load, log, signals: Signals::listen()?, watches: args.watch };
     start.signals.guard(Box::pin(up(config, &start, given))).await
 }
 
@@ -92,6 +95,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     let signals = &start.signals;
     let (sockets, waiting) = given.split();
+    let watch = || Watch::start(&config.workers, config.file.as_deref());
+    let watch = start.watches.then(watch).transpose()?;
     let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
     loaded(&broker).await?;
     let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
@@ -102,6 +107,7 @@ async fn serve(
     let width = config.workers.iter().map(|worker| worker.name.len() + 3).max().unwrap_or_default();
     let (lines, printing) = printer(width);
     let supervisor = Supervisor::new(broker.clone(), config.workers.clone(), config.supervisor());
+    let changes = Changes { watch, restarts: supervisor.restarts() };
     let workers = tokio::spawn(supervisor.run(lines, workers_stop.clone()));
 
     signals.stop.run_until_cancelled(first_workers(&broker, &config)).await;
@@ -109,7 +115,7 @@ async fn serve(
     print(say(&broker, redis, [&urls, &admin], &config).as_bytes())?;
     waiting.ready();
     let early = tokio::select! {
-        () = start.obey(config, handle) => None,
+        () = start.obey(config, handle, changes) => None,
         ended = &mut front => Some(ended),
     };
     service::stopping();
@@ -128,12 +134,41 @@ async fn serve(
     print(format!("{}\n{}\n", front?, workers?).as_bytes())
 }
 
+/// Files that change, and what is done about it.
+struct Changes {
+    watch: Option<Watch>,
+    restarts: Restarts,
+}
+
+impl Changes {
+    /// Waits for the next change; for ever if nobody wants to know. Gives whether the configuration has changed. Cancel-safe.
+    async fn obey(&mut self) -> bool {
+        let Some(watch) = &mut self.watch else { return std::future::pending().await };
+        let changed = watch.changed().await;
+        if !changed.workers.is_empty() {
+            let names: Vec<_> = changed.workers.iter().map(String::as_str).collect();
+            let line = format!("watch: {} changed; restarting {}\n", changed.shown(), names.join(", "));
+            // Nobody may read it; that hinders nothing.
+            print(line.as_bytes()).ok();
+            names.iter().for_each(|name| {
+                self.restarts.restart(name);
+            });
+        }
+        changed.config
+    }
+}
+
 impl Start<'_> {
-    /// Does what signals say until the cluster has to stop.
-    async fn obey(&self, config: Config, front: Handle) {
+    /// Does what signals and changed files say until the cluster has to stop.
+    async fn obey(&self, config: Config, front: Handle, mut changes: Changes) {
         let mut reloader = Reloader { config, load: self.load, front, log: &self.log, has_workers: true };
         loop {
-            match self.signals.told().await {
+            let told = tokio::select! {
+                biased;
+                told = self.signals.told() => told,
+                reload = changes.obey() => if reload { Told::Reload } else { continue },
+            };
+            match told {
                 Told::Reload => reloader.reload(),
                 Told::Replace => {
                     error!(

@@ -13,3 +13,4 @@ mod push;
 mod shop;
 mod signals;
 mod up;
+mod watch;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A crash-safe worker in shell. `/slow` never ends.
-const WORKER: &str = r#"
+pub(crate) const WORKER: &str = r#"
 w=h-$$-$TEMPEST_WORKER_TAG k="$TEMPEST_PREFIX:{$TEMPEST_QUEUE}" n=0
 r() { redis-cli -u "$TEMPEST_REDIS_URL" --raw "$@"; }
 echo "pid $$"
@@ -38,8 +38,8 @@ done
 "#;
 
 /// A cluster that runs in a shop.
-struct Up {
-    shop: Shop,
+pub(crate) struct Up {
+    pub(crate) shop: Shop,
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
     about: Value,
@@ -53,7 +53,7 @@ impl Up {
         Self::start_in(shop, arguments)
     }
 
-    fn start_in(shop: Shop, arguments: &[&str]) -> Self {
+    pub(crate) fn start_in(shop: Shop, arguments: &[&str]) -> Self {
         let usual = ["up", "--listen", "127.0.0.1:0", "--redis-port", "0", "--grace-ms", "2000"];
         let mut child = shop.command(&[&usual[..], arguments].concat()).spawn().expect("the tool starts");
         let printed = Arc::new(Mutex::new(Vec::new()));
@@ -83,7 +83,7 @@ impl Up {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("not 0")
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.printed.lock().expect("no panic").clone()
     }
 
@@ -97,7 +97,7 @@ impl Up {
     }
 
     /// The pids the workers said, in the order of their starts.
-    fn workers(&self) -> Vec<Pid> {
+    pub(crate) fn workers(&self) -> Vec<Pid> {
         let pid = |line: &String| line.split_once("| pid ")?.1.trim().parse().ok().and_then(Pid::from_raw);
         self.lines().iter().filter_map(pid).collect()
     }
@@ -124,15 +124,15 @@ impl Up {
         answer
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         Self::answer(self.request("GET", path))
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("it runs");
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }
 }
@@ -148,7 +148,7 @@ fn is_gone(pid: Pid) -> bool {
     test_kill_process(pid).is_err()
 }
 
-const ONE: &str = "[[worker]]\nname = \"sh\"\ncommand = \"sh worker.sh\"\n";
+pub(crate) const ONE: &str = "[[worker]]\nname = \"sh\"\ncommand = \"sh worker.sh\"\n";
 
 #[test]
 fn a_cluster_answers_and_leaves_nothing_behind() {

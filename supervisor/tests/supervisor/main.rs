@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use server::{Server, eventually};
 use tempest_broker::{Broker, Settings};
 use tempest_protocol::Queue;
-use tempest_supervisor::{Line, Options, Origin, Report, Supervisor, WorkerSpec};
+use tempest_supervisor::{Line, Options, Origin, Report, Restarts, Supervisor, WorkerSpec};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ struct Scene {
     lines: mpsc::Receiver<Line>,
     run: JoinHandle<Report>,
     broker: Broker,
+    restarts: Restarts,
 }
 
 fn shell(name: &str, script: &str) -> WorkerSpec {
@@ -40,14 +41,18 @@ fn shell(name: &str, script: &str) -> WorkerSpec {
 }
 
 async fn scene(workers: Vec<WorkerSpec>) -> Scene {
+    scene_with(workers, Options { grace: Duration::from_millis(600), ..Options::default() }).await
+}
+
+async fn scene_with(workers: Vec<WorkerSpec>, options: Options) -> Scene {
     let server = Server::start_durable();
     let broker = Broker::connect(Settings::new(server.url(), "test")).await.expect("Redis is there");
-    let options = Options { grace: Duration::from_millis(600), ..Options::default() };
     let shutdown = CancellationToken::new();
     let (output, lines) = mpsc::channel(1_000);
     let supervisor = Supervisor::new(broker.clone(), workers, options);
+    let restarts = supervisor.restarts();
     let run = tokio::spawn(supervisor.run(output, shutdown.clone()));
-    Scene { server, shutdown, lines, run, broker }
+    Scene { server, shutdown, lines, run, broker, restarts }
 }
 
 impl Scene {
@@ -248,4 +253,85 @@ async fn count_makes_that_many_children() {
     labels.sort();
     assert_eq!(labels, ["sh.1", "sh.2", "sh.3"]);
     assert_eq!(scene.stop().await.started, 3);
+}
+
+/// A worker in shell that registers, works until it is told to end, and says both.
+const WORKS: &str = r#"
+r() { redis-cli -u "$TEMPEST_REDIS_URL" "$@" >/dev/null; }
+w=h-$$-$TEMPEST_WORKER_TAG k="$TEMPEST_PREFIX:{$TEMPEST_QUEUE}"
+trap 'echo "ends $$"; exit 0' TERM
+[ ! -e broken ] || exit 3
+r SADD tempest:queues "$TEMPEST_QUEUE"
+r SADD "$k:workers" "$w.0"
+r SET "$k:lease:$w" '{}' PX 60000
+echo "works $$"
+while :; do sleep 0.05; done
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_starts_the_next_before_the_one_before_ends() {
+    let mut scene = scene(vec![shell("sh", WORKS)]).await;
+    let first = pid_of(&scene.line("works ").await, "works ");
+    assert!(scene.restarts.restart("sh"));
+    assert!(!scene.restarts.restart("nobody"));
+    let second = pid_of(&scene.line("works ").await, "works ");
+    assert_eq!(pid_of(&scene.line("ends ").await, "ends "), first, "it ends after the next one works");
+    scene.line(&format!("replaced (pid {}, exited with code 0)", first.as_raw_nonzero())).await;
+    eventually("it is gone", || is_gone(first));
+    assert!(!is_gone(second));
+    let report = scene.stop().await;
+    assert_eq!((report.started, report.died, report.killed), (2, 0, 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_that_does_not_come_up_changes_nothing_until_the_next() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut spec = shell("sh", WORKS);
+    spec.dir = Some(folder.path().to_owned());
+    let mut scene = scene(vec![spec]).await;
+    let first = pid_of(&scene.line("works ").await, "works ");
+    std::fs::write(folder.path().join("broken"), "").unwrap();
+    scene.restarts.restart("sh");
+    scene.line("exited with code 3 before it took a job; the one before works on").await;
+    assert!(!is_gone(first));
+    std::fs::remove_file(folder.path().join("broken")).unwrap();
+    scene.restarts.restart("sh");
+    scene.line("works ").await;
+    assert_eq!(pid_of(&scene.line("ends ").await, "ends "), first);
+    let report = scene.stop().await;
+    assert_eq!((report.started, report.died, report.killed), (3, 1, 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_does_not_wait_for_the_end_of_a_pause() {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("broken"), "").unwrap();
+    let mut spec = shell("sh", WORKS);
+    spec.dir = Some(folder.path().to_owned());
+    let pause = Options {
+        backoff: tempest_protocol::Backoff { base_ms: 3_600_000, cap_ms: 3_600_000 },
+        ..Options::default()
+    };
+    let mut scene = scene_with(vec![spec], pause).await;
+    scene.line("exited with code 3; starting again in").await;
+    std::fs::remove_file(folder.path().join("broken")).unwrap();
+    scene.restarts.restart("sh");
+    scene.line("works ").await;
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_was_replaced_and_does_not_end_is_killed_and_recovered() {
+    let stubborn = CLAIMS.replace("r BLMOVE", "trap '' TERM\nr BLMOVE");
+    let mut scene = scene(vec![shell("sh", &stubborn)]).await;
+    scene.line("ready").await;
+    let job = r#"{"id":"i","reply_to":"tempest:mailbox:{m}","action":"a"}"#;
+    scene.server.run(&["RPUSH", "tempest:{q}", job]);
+    eventually("the job is claimed", || scene.server.cli("LLEN tempest:{q}").integer() == 0);
+    scene.restarts.restart("sh");
+    scene.line("replaced (pid ").await;
+    let reply = scene.server.run(&["BLPOP", "tempest:mailbox:{m}", "10"]).list();
+    assert!(String::from_utf8_lossy(&reply[1]).contains("worker_lost"), "{reply:?}");
+    let report = scene.stop().await;
+    assert!(report.killed >= 1 && report.recovered.answered == 1, "{report}");
 }
