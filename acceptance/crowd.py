@@ -114,3 +114,19 @@ def arriving(count, within_s, rude_share=0):
     """Clients that begin at even distances; some of them are rude."""
     now, chance = time.monotonic(), random.Random(5)
     return [Client(now + within_s * n / count, chance.random() < rude_share) for n in range(count)]
+
+
+def get_http2(host, path):
+    """What a client of HTTP/2 sends for one request, on stream 1 (RFC 9113; header fields are not compressed)."""
+    fields = bytes([0x82, 0x87]) + _literal(0x04, path) + _literal(0x01, host)  # GET, https, :path, :authority
+    settings, headers = frame(4, 0, 0, b""), frame(1, 0x05, 1, fields)  # END_STREAM and END_HEADERS
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers
+
+
+def frame(kind, flags, stream, payload):
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def _literal(name, value):
+    return bytes([name, len(value)]) + value.encode()

@@ -268,6 +268,29 @@ def redis_cli(port, *command):
     return done.stdout.strip()
 
 
+def run(*command, ok=True):
+    """What a program prints."""
+    done = subprocess.run(
+        [need(command[0]), *map(str, command[1:])],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        check=False,
+    )
+    expect(not ok or done.returncode == 0, f"{' '.join(map(str, command))}: {done.stderr}{done.stdout}")
+    return done.stdout + done.stderr
+
+
+def certificate(folder, file, names):
+    """A certificate for these names that is its own authority."""
+    named = ",".join(f"DNS:{name}" for name in names)
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{file}.key")
+    about = ("-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={named}", "-days", "30")
+    run("openssl", "req", "-x509", *key, "-out", folder / f"{file}.pem", *about)
+
+
 def request(port, method="GET", path="/", body=None):
     """One request on a connection of its own: status, body, and seconds it took."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)

@@ -5,9 +5,14 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{Serving, connection::Connection, listen::BACKLOG, tls::Tls};
+use super::{
+    Serving,
+    connection::Connection,
+    listen::{self, BACKLOG},
+    tls::Tls,
+};
 
 /// How long to wait when the system has no descriptor or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,6 +33,9 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) async fn accept(self, listener: Arc<TcpListener>) {
+        if let Err(error) = listen::limit_patience(&listener) {
+            debug!(%error, "clients that take nothing are not cut");
+        }
         while let Some(accepted) = self.closing.run_until_cancelled(listener.accept()).await {
             if self.take(accepted).is_err() {
                 self.closing.run_until_cancelled(tokio::time::sleep(PAUSE)).await;

@@ -1,6 +1,6 @@
 //! Sockets that this process opens to listen on.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -8,6 +8,22 @@ use crate::Error;
 
 /// Connections that may wait to be accepted; the system takes less if `net.core.somaxconn` says so.
 pub const BACKLOG: i32 = 4_096;
+
+/// How long a client may take no byte of what it is sent.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Has the system end a connection whose client takes or confirms nothing for [`PATIENCE`]: one that does not read, one
+/// that is gone without a word (TCP_USER_TIMEOUT, RFC 5482). Connections have it from the socket they come in on.
+#[cfg(target_os = "linux")]
+pub(super) fn limit_patience(listener: &TcpListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).set_tcp_user_timeout(Some(PATIENCE))
+}
+
+/// Elsewhere only an event stream notices, where it writes itself.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn limit_patience(_: &TcpListener) -> io::Result<()> {
+    Ok(())
+}
 
 /// Listens on every address a host name stands for.
 pub(super) async fn listen(address: &str) -> Result<Vec<TcpListener>, Error> {

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use axum::body::Body;
@@ -23,10 +23,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::listen::PATIENCE;
 use crate::{Refusal, stream::EventStream};
-
-/// How long a client may refuse to take a byte.
-const WRITE: Duration = Duration::from_secs(30);
 
 /// A connection's offer to give its socket away. Lives in the extensions of each request.
 #[derive(Clone, Default)]
@@ -95,7 +93,7 @@ impl Taken {
 }
 
 async fn write_all(socket: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
-    tokio::time::timeout(WRITE, socket.write_all(bytes)).await?
+    tokio::time::timeout(PATIENCE, socket.write_all(bytes)).await?
 }
 
 /// The next bytes of the stream; none when it ends or the client has left.
