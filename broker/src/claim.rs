@@ -131,6 +131,7 @@ impl ClaimLink {
         let mut claim = cmd("BLMOVE");
         claim.arg(self.broker.keys().lane(&run.queue, lane)).arg(&*run.key);
         claim.arg("LEFT").arg("RIGHT").arg(limits::BLOCK.as_secs());
+        self.broker.stats().commands.one(&claim);
         let answer = claim.query_async::<Option<Vec<u8>>>(&mut connection).await;
         if answer.is_ok() {
             self.connection = Some(connection);

@@ -69,6 +69,7 @@ impl Broker {
         entry: &Bytes,
         error: &tempest_protocol::Error,
     ) -> Result<(), Error> {
+        self.stats().bad_jobs.count();
         let now_ms = self.now_ms();
         let member = dead::undecodable(entry, &Failure::new(Code::BadJob, error.to_string()), now_ms);
         let (later, grave) = (self.keys().later(queue), self.keys().dead(queue));

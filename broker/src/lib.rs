@@ -45,7 +45,7 @@ pub use rarely::Rarely;
 pub use recovery::{Mode, Patience, Recovered, Recoverer};
 pub use settings::Settings;
 pub use settle::{Acked, Settled};
-pub use stats::{Stamp, Stats};
+pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};
 pub use topic::{Live, Subscription, Topics};
 
 use clock::Clock;

@@ -53,7 +53,7 @@ impl Link {
         learn_time(&mut connection, &clock).await.map_err(|error| no_redis(settings, &error))?;
         let up = Up { connection, since: Instant::now(), generation: 0 };
         let state = Arc::new(watch::Sender::new(Some(up)));
-        let keep = keep(client.clone(), state.clone(), clock);
+        let keep = keep(client.clone(), state.clone(), clock, stats.clone());
         let closing = closing.clone();
         tasks.spawn(async move { closing.run_until_cancelled(keep).await });
         Ok(Self { client, state, stats })
@@ -79,7 +79,10 @@ impl Link {
     /// One command. [`Error::Down`] at once while the connection is down.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         let mut up = self.current().ok_or(Error::Down)?;
+        self.stats.commands.one(command);
+        let asked = Instant::now();
         let answer = command.query_async(&mut up.connection).await.map_err(Error::from);
+        self.stats.round_trip.add(asked.elapsed());
         self.judge(&up, answer)
     }
 
@@ -91,7 +94,10 @@ impl Link {
         }
         let mut up = self.current().ok_or(Error::Down)?;
         let count = commands.len();
+        self.stats.commands.all(commands);
+        let asked = Instant::now();
         let answer = up.connection.req_packed_commands(commands, 0, count).await.map_err(Error::from);
+        self.stats.round_trip.add(asked.elapsed());
         let answers = self.judge(&up, answer)?;
         answers
             .into_iter()
@@ -102,7 +108,10 @@ impl Link {
     /// `MULTI … EXEC` in one write.
     pub(crate) async fn transact<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
         let mut up = self.current().ok_or(Error::Down)?;
+        self.stats.commands.all(commands);
+        let asked = Instant::now();
         let answer = commands.clone().atomic().query_async(&mut up.connection).await.map_err(Error::from);
+        self.stats.round_trip.add(asked.elapsed());
         self.judge(&up, answer)
     }
 
@@ -230,7 +239,12 @@ async fn learn_time(connection: &mut MultiplexedConnection, clock: &clock::Clock
 }
 
 /// Connects whenever the connection is gone; learns the time on each connection and each minute.
-async fn keep(client: Client, state: Arc<watch::Sender<Option<Up>>>, clock: Arc<clock::Clock>) {
+async fn keep(
+    client: Client,
+    state: Arc<watch::Sender<Option<Up>>>,
+    clock: Arc<clock::Clock>,
+    stats: Arc<Stats>,
+) {
     let mut watch = state.subscribe();
     let mut generation = 0;
     loop {
@@ -241,6 +255,7 @@ async fn keep(client: Client, state: Arc<watch::Sender<Option<Up>>>, clock: Arc<
             generation += 1;
             let up = reconnect(&client, &clock, generation).await;
             info!("connected to Redis again");
+            stats.reconnects.commands.count();
             state.send_replace(Some(up));
         } else if let Some(mut up) = current
             && let Err(error) = learn_time(&mut up.connection, &clock).await

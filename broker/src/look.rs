@@ -1,12 +1,15 @@
 //! One look at everything that works on a queue: what recovery, presence and the inspecting commands stand on.
 //! Changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
-use tempest_protocol::{Keys, Lane, Queue, WorkerId};
+use tempest_protocol::{Job, Keys, Lane, Queue, WorkerId};
 use tracing::warn;
 
 use crate::{Broker, Error};
@@ -81,6 +84,28 @@ impl Broker {
             self.link().ask(cmd("SMEMBERS").arg(self.keys().workers(queue))).await?;
         let entry = |name: String| Some(Entry { worker: Keys::worker_of(&name)?, name, held: 0 });
         Ok(names.into_iter().filter_map(entry).collect())
+    }
+
+    /// How long the job at the head of each of these lanes has waited; none for an empty lane and for a job that does
+    /// not say since when. One write; the jobs come whole, so do not ask for lanes of large ones.
+    ///
+    /// Errors: Redis is away.
+    pub async fn oldest(&self, lanes: &[(&Queue, Lane)]) -> Result<Vec<Option<Duration>>, Error> {
+        let mut commands = pipe();
+        for (queue, lane) in lanes {
+            commands.cmd("LINDEX").arg(self.keys().lane(queue, *lane)).arg(0);
+        }
+        let now_ms = self.now_ms();
+        let answers = self.link().ask_all(&commands).await?;
+        let age = |frame: Vec<u8>| {
+            let queued_at_ms = Job::decode(frame.into(), self.keys()).ok()?.envelope.queued_at_ms?;
+            Some(Duration::from_millis(now_ms.saturating_sub(queued_at_ms)))
+        };
+        // A key of a wrong type has no head.
+        let heads = answers
+            .into_iter()
+            .map(|answer| redis::from_redis_value::<Option<Vec<u8>>>(answer.ok()?).ok()?);
+        Ok(heads.map(|frame| frame.and_then(age)).collect())
     }
 
     async fn look_at_queue(&self, queue: &Queue) -> Result<QueueLook, Error> {

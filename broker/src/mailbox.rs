@@ -100,10 +100,10 @@ impl Inbox {
 
     /// Also takes final replies that people `PUBLISH` to the channel of the mailbox's name.
     pub fn listen(&self, topics: &Topics) {
-        let shared = Arc::downgrade(&self.shared);
+        let (shared, broker) = (Arc::downgrade(&self.shared), self.broker.clone());
         topics.listen(self.shared.key.clone(), move |frame| {
             if let Some(shared) = shared.upgrade() {
-                shared.hand_on(&frame);
+                shared.hand_on(&frame, broker.stats());
             }
         });
     }
@@ -163,11 +163,14 @@ impl Shared {
     }
 
     async fn reads(&self, broker: &Broker) {
-        let mut failures = 0;
+        let (mut failures, mut connected) = (0, false);
         loop {
             let error = match broker.link().dedicated(limits::BLOCK_ANSWER).await {
                 Ok(connection) => {
                     failures = 0;
+                    if std::mem::replace(&mut connected, true) {
+                        broker.stats().reconnects.mailbox.count();
+                    }
                     self.read_on(connection, broker.stats()).await
                 }
                 Err(error) => error,
@@ -207,26 +210,28 @@ impl Shared {
         let block = limits::BLOCK.as_secs();
         let mut wait = cmd("BLMOVE");
         wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(block);
+        stats.commands.one(&wait);
         let first = wait.query_async::<Option<Vec<u8>>>(connection).await?;
         stats.mailbox_read.set();
         let Some(first) = first else { return Ok(()) };
         let mut seen = 1;
-        let mut bytes = self.hand_on(&first.into());
+        let mut bytes = self.hand_on(&first.into(), stats);
         while seen > 0 {
             let look = if bytes > LOOK_BYTES { LOOK_LARGE } else { LOOK };
             let mut commands = pipe();
             commands.cmd("LTRIM").arg(&self.key).arg(seen).arg(-1).ignore();
             commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
+            stats.commands.all(&commands);
             let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;
             stats.mailbox_read.set();
             seen = replies.len();
-            bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into())).sum();
+            bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into(), stats)).sum();
         }
         Ok(())
     }
 
     /// Gives a reply to whoever waits for it. Gives its size in bytes.
-    fn hand_on(&self, frame: &Bytes) -> usize {
+    fn hand_on(&self, frame: &Bytes, stats: &Stats) -> usize {
         let received = match frame.len() {
             0..=limits::REPLY_BYTES_MAX => Reply::decode(frame),
             size => Err(tempest_protocol::Error::new(Code::TooLarge, format!("a reply of {size} bytes"))),
@@ -235,10 +240,16 @@ impl Shared {
             Ok(reply) => Some(reply.id.clone()),
             Err(_) => Reply::id_of(frame),
         };
+        if received.is_err() {
+            stats.bad_replies.count();
+        }
         let slot = id.as_ref().and_then(|id| self.waiting().get(id).cloned());
         match (slot, &received) {
             (Some(slot), _) => slot.put(received),
-            (None, Ok(reply)) => debug!(id = %reply.id, "a reply nobody waits for"),
+            (None, Ok(reply)) => {
+                stats.late_replies.count();
+                debug!(id = %reply.id, "a reply nobody waits for");
+            }
             (None, Err(error)) => {
                 self.unreadable.say(|unsaid| warn!(%error, unsaid, "a reply that cannot be read"));
             }

@@ -29,6 +29,9 @@ struct Attendance {
     workers: usize,
     slots: u32,
     lanes: [Load; 3],
+    running: u64,
+    later: u64,
+    dead: u64,
 }
 
 /// Where the last view is kept; all clones of a broker share it.
@@ -47,8 +50,14 @@ impl Shown {
 
 impl Presence {
     pub(crate) fn of(looks: &[QueueLook], memory_full: bool) -> Self {
-        let attendance =
-            |look: &QueueLook| Attendance { workers: look.alive(), slots: look.slots(), lanes: look.lanes };
+        let attendance = |look: &QueueLook| Attendance {
+            workers: look.alive(),
+            slots: look.slots(),
+            lanes: look.lanes,
+            running: look.running(),
+            later: look.later,
+            dead: look.dead,
+        };
         let queues = looks.iter().map(|look| (look.queue.clone(), attendance(look))).collect();
         Self { queues, memory_full, seen: Some(Instant::now()) }
     }
@@ -78,6 +87,21 @@ impl Presence {
         self.load(queue, lane).bytes
     }
 
+    /// Jobs claimed and not acked.
+    pub fn running(&self, queue: &Queue) -> u64 {
+        self.queues.get(queue).map_or(0, |attendance| attendance.running)
+    }
+
+    /// Jobs delayed or to be tried again.
+    pub fn later(&self, queue: &Queue) -> u64 {
+        self.queues.get(queue).map_or(0, |attendance| attendance.later)
+    }
+
+    /// Jobs given up.
+    pub fn dead(&self, queue: &Queue) -> u64 {
+        self.queues.get(queue).map_or(0, |attendance| attendance.dead)
+    }
+
     /// Whether Redis uses more than [`tempest_protocol::limits::MEMORY_PERCENT_MAX`] of its `maxmemory`.
     pub fn memory_full(&self) -> bool {
         self.memory_full
@@ -102,6 +126,10 @@ impl QueueLook {
     /// Workers with a lease.
     pub(crate) fn alive(&self) -> usize {
         self.leases.values().filter(|lease| lease.is_some()).count()
+    }
+
+    fn running(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.held).sum()
     }
 
     fn slots(&self) -> u32 {
@@ -190,7 +218,7 @@ impl QueueState {
         Self {
             queue: look.queue.clone(),
             waiting: look.lanes,
-            running: look.entries.iter().map(|entry| entry.held).sum(),
+            running: look.running(),
             later: look.later,
             dead: look.dead,
             workers: look.alive(),

@@ -179,7 +179,12 @@ impl Broker {
             args: &[forced, frame, new, dead, died_at.as_bytes()],
         };
         match self.scripts().recover.run(self, &run).await? {
-            1 => self.conclude(queue, fate).await,
+            1 => {
+                if job.is_err() {
+                    self.stats().bad_jobs.count();
+                }
+                self.conclude(queue, fate).await
+            }
             _ => Ok(Recovered::default()),
         }
     }
@@ -199,6 +204,7 @@ impl Broker {
                 }
             }
         }
+        self.stats().recovered.add(&recovered);
         Ok(recovered)
     }
 }

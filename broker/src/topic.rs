@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -46,6 +46,8 @@ struct Shared {
     broker: Broker,
     probe: String,
     channels: Mutex<HashMap<Arc<str>, Channel>>,
+    /// Channels of this process's own.
+    listeners: AtomicUsize,
     /// Subscribers that were cut.
     overruns: AtomicU64,
     said: Rarely,
@@ -68,6 +70,7 @@ impl Broker {
             broker: self.clone(),
             probe: self.keys().probe(name),
             channels: Mutex::default(),
+            listeners: AtomicUsize::new(0),
             overruns: AtomicU64::new(0),
             said: Rarely::default(),
             orders,
@@ -100,7 +103,10 @@ impl Topics {
     /// Hands every message of a channel to `handle`, which must not block.
     pub(crate) fn listen(&self, channel: String, handle: impl Fn(Bytes) + Send + Sync + 'static) {
         let channel: Arc<str> = channel.into();
-        self.shared.channels().insert(channel.clone(), Channel::Listener(Box::new(handle)));
+        let before = self.shared.channels().insert(channel.clone(), Channel::Listener(Box::new(handle)));
+        if !matches!(before, Some(Channel::Listener(_))) {
+            self.shared.listeners.fetch_add(1, Ordering::Relaxed);
+        }
         self.shared.order(Order::Subscribe(channel));
     }
 
@@ -117,6 +123,11 @@ impl Topics {
     /// How many channels are subscribed to.
     pub fn channels(&self) -> usize {
         self.shared.channels().len()
+    }
+
+    /// How many topics have subscribers here, or had until a moment ago.
+    pub fn subscribed(&self) -> usize {
+        self.channels().saturating_sub(self.shared.listeners.load(Ordering::Relaxed))
     }
 }
 
@@ -191,7 +202,11 @@ impl Shared {
         }
         match self.channels().get_mut(channel) {
             Some(Channel::Topic { subscribers, .. }) => {
-                self.count_cut(channel, subscribers.fan_out(&payload))
+                let reached = subscribers.fan_out(&payload);
+                let stats = self.broker.stats();
+                stats.events_heard.count();
+                stats.events_delivered.add(u64::try_from(reached.given).unwrap_or(u64::MAX));
+                self.count_cut(channel, reached.cut);
             }
             Some(Channel::Listener(handle)) => handle(payload),
             None => {}
@@ -209,11 +224,14 @@ impl Shared {
 
 /// Connects for ever.
 async fn keep(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let mut failures = 0;
+    let (mut failures, mut connected) = (0, false);
     loop {
         match shared.broker.link().pubsub().await {
             Ok(pubsub) => {
                 failures = 0;
+                if std::mem::replace(&mut connected, true) {
+                    shared.broker.stats().reconnects.topics.count();
+                }
                 let (sink, stream) = pubsub.split();
                 let error = serve(&shared, sink, stream, &mut orders).await;
                 warn!(%error, "the connection for topics is gone; connecting again");
@@ -291,6 +309,7 @@ async fn obey(
             Order::Review(channel) => {
                 subscribe(shared, sink, &std::mem::take(&mut join)).await?;
                 if shared.review(&channel) {
+                    shared.broker.stats().commands.named(b"UNSUBSCRIBE");
                     within(sink.unsubscribe(&*channel)).await?;
                 }
             }
@@ -301,6 +320,7 @@ async fn obey(
 
 async fn subscribe(shared: &Shared, sink: &mut PubSubSink, names: &[Arc<str>]) -> Result<(), Error> {
     for names in names.chunks(CHANNELS_PER_CALL) {
+        shared.broker.stats().commands.named(b"SUBSCRIBE");
         let call: Vec<&str> = names.iter().map(|name| &**name).collect();
         within(sink.subscribe(call)).await?;
         shared.confirm(names, true);
@@ -326,6 +346,11 @@ impl Subscription {
         for channel in std::mem::take(&mut self.channels) {
             self.shared.leave(&channel, &self.inbound);
         }
+    }
+
+    /// How many events it has been handed so far.
+    pub fn events(&self) -> u64 {
+        self.inbound.handed()
     }
 
     /// What comes next; pending for ever after it has left. Cancel-safe.

@@ -124,6 +124,7 @@ impl Seat {
                 Event::Died(death) => {
                     self.bury(now, &death, done).await;
                     done.report.died += 1;
+                    self.broker.stats().deaths.count(&death.cause);
                     return Some(death.cause);
                 }
                 Event::Replace => {

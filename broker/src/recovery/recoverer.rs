@@ -131,7 +131,11 @@ impl Recoverer {
             info!(queue = %look.queue, %worker, "a worker is gone: its lease ran out");
             let cause = format!("worker {worker} went silent: its lease ran out");
             let death = Death { forced: false, cause: &cause, mode: Mode::Requeue };
-            recovered += self.broker.recover_entries(&look.queue, &held, death).await?;
+            let more = self.broker.recover_entries(&look.queue, &held, death).await?;
+            if more.total() > 0 {
+                self.broker.stats().deaths.lease.count();
+            }
+            recovered += more;
         }
         self.unregister(&look.queue, &entries).await?;
         Ok(recovered)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tempest_protocol::Event;
 use tokio::sync::watch;
 
-use super::inbound::{Inbound, Live};
+use super::inbound::{Inbound, Live, Pushed};
 
 /// What is done with the messages of a channel.
 pub(super) enum Channel {
@@ -27,6 +27,15 @@ impl Channel {
     }
 }
 
+/// Whom an event reached.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// Subscribers for whom it waits now.
+    pub(super) given: usize,
+    /// Those for whom it was too much.
+    pub(super) cut: usize,
+}
+
 /// The subscribers of a topic by their addresses: a hundred thousand may leave at once, and none is searched for.
 #[derive(Default)]
 pub(super) struct Subscribers(HashMap<usize, Weak<Inbound>>);
@@ -42,8 +51,8 @@ impl Subscribers {
         self.0.is_empty()
     }
 
-    /// Renders an event once and gives it to everybody. Gives the number of those for whom that was too much.
-    pub(super) fn fan_out(&mut self, payload: &[u8]) -> usize {
+    /// Renders an event once and gives it to everybody.
+    pub(super) fn fan_out(&mut self, payload: &[u8]) -> Reached {
         let event = Event::of(payload);
         let mut bytes = Vec::with_capacity(payload.len() + 16);
         event.write_sse(true, &mut bytes);
@@ -51,11 +60,17 @@ impl Subscribers {
             Event::Unsubscribe => Live::End(bytes.into()),
             Event::Message { .. } => Live::Events(bytes.into()),
         };
-        let subscribers = self.0.values().filter_map(Weak::upgrade);
-        let cut = subscribers.filter(|subscriber| subscriber.push(live.clone())).count();
+        let mut reached = Reached::default();
+        for subscriber in self.0.values().filter_map(Weak::upgrade) {
+            match subscriber.push(live.clone()) {
+                Pushed::Given => reached.given += 1,
+                Pushed::Cut => reached.cut += 1,
+                Pushed::Lost => {}
+            }
+        }
         if matches!(live, Live::End(_)) {
             self.0.clear();
         }
-        cut
+        reached
     }
 }

@@ -36,6 +36,17 @@ impl Live {
     }
 }
 
+/// What became of something for a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits.
+    Given,
+    /// It was too much: the subscriber is cut now.
+    Cut,
+    /// The subscriber was cut before.
+    Lost,
+}
+
 /// What waits for one subscriber.
 #[derive(Default)]
 pub(super) struct Inbound {
@@ -46,6 +57,8 @@ pub(super) struct Inbound {
 struct Waiting {
     events: VecDeque<Live>,
     weight: usize,
+    /// Events that were handed out.
+    handed: u64,
     overrun: bool,
     waker: Option<Waker>,
 }
@@ -55,11 +68,11 @@ impl Inbound {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets something wait for the subscriber. True if that was too much: it is cut now.
-    pub(super) fn push(&self, live: Live) -> bool {
+    /// Lets something wait for the subscriber.
+    pub(super) fn push(&self, live: Live) -> Pushed {
         let mut state = self.state();
         if state.overrun {
-            return false;
+            return Pushed::Lost;
         }
         state.weight += live.weight();
         let overrun = state.weight > WAITING_BYTES_MAX && !state.events.is_empty();
@@ -73,7 +86,12 @@ impl Inbound {
             drop(state);
             waker.wake();
         }
-        overrun
+        if overrun { Pushed::Cut } else { Pushed::Given }
+    }
+
+    /// How many events were handed out.
+    pub(super) fn handed(&self) -> u64 {
+        self.state().handed
     }
 
     /// What comes next; wakes the task that asks when there is something.
@@ -94,6 +112,7 @@ impl Waiting {
     fn pop(&mut self) -> Option<Live> {
         let live = self.events.pop_front()?;
         self.weight = self.weight.saturating_sub(live.weight());
+        self.handed += u64::from(matches!(live, Live::Events(_)));
         if self.events.is_empty() {
             self.events = VecDeque::new(); // an idle subscriber holds no memory for a burst of before
         }
