@@ -178,7 +178,9 @@ mod tests {
     #[test]
     fn deaths_are_told_apart_by_their_cause() {
         let deaths = Deaths::default();
-        for cause in ["killed by signal 9 (SIGKILL)", "exited with code 0", "exited with code 1", "lost: gone"] {
+        for cause in
+            ["killed by signal 9 (SIGKILL)", "exited with code 0", "exited with code 1", "lost: gone"]
+        {
             deaths.count(cause);
         }
         let counted = [&deaths.signal, &deaths.exit, &deaths.lease, &deaths.other].map(Counter::value);

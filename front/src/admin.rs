@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{
-    AdminConfig, Error, Inherited, Refusal, Spoken,
+    AdminConfig, Error, Inherited, Refusal, Spoken, metrics,
     refusal::Form,
     server::{Listening, Serving},
 };
@@ -89,14 +89,22 @@ async fn answer(socket: TcpStream, pages: Router, _place: OwnedSemaphorePermit) 
     }
 }
 
+/// What the pages are made from.
+#[derive(Clone)]
+struct Admin {
+    serving: Arc<Serving>,
+    scrapes: Arc<Semaphore>,
+}
+
 fn pages(serving: Arc<Serving>) -> Router {
     let refuse = |refusal: Refusal| async { refusal.respond(Form::Text, None) };
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
+        .route("/metrics", get(scrape))
         .method_not_allowed_fallback(move || refuse(Refusal::method_not_allowed("GET, HEAD".into())))
         .fallback(move || refuse(Refusal::new(Code::NotFound)))
-        .with_state(serving)
+        .with_state(Admin { serving, scrapes: Arc::new(Semaphore::new(1)) })
 }
 
 /// The process lives and its runtime turns: else nobody would answer.
@@ -105,10 +113,17 @@ async fn health() -> Response<String> {
 }
 
 /// Whether new requests should be sent here, and if not, why.
-async fn ready(State(serving): State<Arc<Serving>>) -> Response<String> {
-    let reasons = Unready::of(&serving.cluster);
+async fn ready(State(admin): State<Admin>) -> Response<String> {
+    let reasons = Unready::of(&admin.serving.cluster);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     page(status, "application/json", readiness::to_json(&reasons))
+}
+
+/// Everything that is counted. One scrape at a time: each asks Redis.
+async fn scrape(State(admin): State<Admin>) -> Response<String> {
+    // It is never closed.
+    let _turn = admin.scrapes.acquire().await;
+    page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(&admin.serving.cluster).await)
 }
 
 /// What was true a moment ago is kept by nobody.

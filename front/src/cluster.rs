@@ -18,7 +18,13 @@ use tempest_protocol::{Queue, limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Error, FrontConfig, Route, Sub, Work, limits::Census, load::Load, wheel::Wheel};
+use crate::{
+    Error, FrontConfig, Route, Sub, Work,
+    limits::Census,
+    load::Load,
+    metrics::{Jobs, Metrics},
+    wheel::Wheel,
+};
 
 /// How long a start waits for the first look at the queues.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -50,6 +56,9 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Replies that cannot be used.
     pub(crate) unusable: Rarely,
+    pub(crate) metrics: Arc<Metrics>,
+    /// When this front began.
+    pub(crate) opened: Instant,
     queues: Mutex<HashMap<Queue, Arc<QueueState>>>,
     /// The queues of all routes.
     announced: watch::Sender<Vec<Queue>>,
@@ -59,6 +68,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct QueueState {
     pub(crate) load: Load,
+    /// What became of its jobs.
+    pub(crate) jobs: Jobs,
     /// When somebody without a lease last took a job.
     served: Mutex<Option<Instant>>,
 }
@@ -100,6 +111,8 @@ impl Cluster {
             stopping,
             tasks: TaskTracker::new(),
             unusable: Rarely::default(),
+            metrics: Arc::default(),
+            opened: Instant::now(),
             queues: Mutex::default(),
             announced: watch::Sender::default(),
             broker,
@@ -209,6 +222,14 @@ impl Cluster {
 }
 
 impl Shared {
+    /// The queues of routes, now or before, in the order of their names.
+    pub(crate) fn queues(&self) -> Vec<(Queue, Arc<QueueState>)> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues: Vec<_> = queues.iter().map(|(queue, state)| (queue.clone(), state.clone())).collect();
+        queues.sort_by(|(one, _), (other, _)| one.cmp(other));
+        queues
+    }
+
     pub(crate) fn queue(&self, queue: &Queue) -> Arc<QueueState> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         queues.entry(queue.clone()).or_default().clone()

@@ -11,8 +11,10 @@ use crate::{
     Refusal,
     caller::{Caller, REQUEST_ID},
     framing,
+    metrics::Metrics,
     parts::Parts,
     refusal::Form,
+    seen::Seen,
     server::{Peer, Serving},
 };
 
@@ -22,7 +24,7 @@ const SERVER_TIMING: &str = "server-timing";
 
 /// Answers one request of this front's own server.
 pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Response<Body> {
-    let exchange = Exchange::begin(serving, &mut request, peer);
+    let mut exchange = Exchange::begin(serving, &mut request, peer);
     request.extensions_mut().insert(exchange.caller.clone());
     let router = serving.router.load_full();
     let version = request.version();
@@ -30,13 +32,19 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     let answer = match framing::check(&request, target_bytes_max) {
         Ok(()) => match redirected(serving, &exchange, &request) {
             Some(response) => Ok(response),
-            None => router.handle(request).await,
+            None => match router.find(&request) {
+                Ok(found) => {
+                    exchange.seen.takes(&found, &mut request);
+                    found.answer(request).await
+                }
+                Err(refusal) => Err(refusal),
+            },
         },
         Err(refusal) => Err(refusal),
     };
     let is_last =
         serving.closing.load(Ordering::Relaxed) || answer.as_ref().is_err_and(|it| loses_track(it.code()));
-    let response = exchange.end(answer);
+    let response = exchange.end(&serving.cluster.shared.metrics, answer);
     // HTTP/2 says goodbye in a frame of its own.
     if is_last && version <= Version::HTTP_11 { closing(response) } else { response }
 }
@@ -78,6 +86,7 @@ struct Exchange {
     target: Uri,
     /// How its client reads a refusal.
     form: Form,
+    seen: Seen,
 }
 
 impl Exchange {
@@ -92,22 +101,28 @@ impl Exchange {
             method: request.method().clone(),
             target: request.uri().clone(),
             form: Form::of(request.headers()),
+            seen: Seen::new(request),
         }
     }
 
-    fn end(self, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
+    fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
+        if let Err(refusal) = &answer {
+            metrics.refused(refusal.code());
+        }
         let mut response =
             answer.unwrap_or_else(|refusal| refusal.respond(self.form, self.caller.request_id.as_ref()));
         if let Some(id) = &self.caller.request_id {
             response.headers_mut().insert(REQUEST_ID, id.to_header());
         }
-        let parts = Parts::of(self.began, Instant::now(), response.extensions().get().copied());
+        let now = Instant::now();
+        let parts = Parts::of(self.began, now, response.extensions().get().copied());
         if self.tells_timing
             && let Some(value) = parts.to_header()
         {
             response.headers_mut().append(SERVER_TIMING, value);
         }
         let status = response.status().as_u16();
+        self.seen.ended(metrics, status, now - self.began, &parts);
         debug!(client = ?self.caller.address, method = %self.method, target = %self.target, status, "answered");
         response
     }

@@ -8,7 +8,11 @@ use matchit::Router as PathRouter;
 use tempest_protocol::{Code, Queue};
 
 use crate::{
-    Cluster, Error, FrontConfig, Refusal, Route, Sub, Work, files::Files, policy::Policy, translate,
+    Cluster, Error, FrontConfig, Refusal, Route, Sub, Work,
+    files::Files,
+    metrics::{RouteName, Traffic},
+    policy::Policy,
+    translate,
 };
 
 /// The routing table.
@@ -27,6 +31,7 @@ struct Entry {
     methods: Arc<[Method]>,
     target: Target,
     policy: Option<Arc<Policy>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Entry {
@@ -103,7 +108,8 @@ impl Router {
         }
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
         let policy = Policy::of(route, config).map(Arc::new);
-        let entry = Entry { methods, target, policy };
+        let traffic = cluster.shared.metrics.traffic(name(route));
+        let entry = Entry { methods, target, policy, traffic };
         let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
         if let Some((folder, _)) = route.path.rsplit_once("{*")
             && route.topic.is_none()
@@ -125,19 +131,10 @@ impl Router {
         }
     }
 
-    /// Answers one request.
-    pub(crate) async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-        let (target, policy, params) = self.find(&request)?;
-        match policy {
-            None => target.answer(params, request).await,
-            Some(policy) => {
-                let call = |request| target.clone().answer(params.clone(), request);
-                Box::pin(policy.answer(request, call)).await
-            }
-        }
-    }
-
-    fn find(&self, request: &Request<Body>) -> Result<(Target, Option<Arc<Policy>>, PathParams), Refusal> {
+    /// The route a request takes.
+    ///
+    /// Errors: there is none for its path, or none for its method.
+    pub(crate) fn find(&self, request: &Request<Body>) -> Result<Found, Refusal> {
         // `OPTIONS *` asks about the whole server.
         let path = if request.uri().path() == "*" { "/" } else { request.uri().path() };
         let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
@@ -149,7 +146,7 @@ impl Router {
         };
         let entry = found.value.iter().find(takes).ok_or_else(|| not_allowed(found.value))?;
         let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok((entry.target.clone(), entry.policy.clone(), PathParams(params)))
+        Ok(Found { entry: entry.clone(), params: PathParams(params) })
     }
 
     fn of_host(&self, request: &Request<Body>) -> Option<&PathRouter<Vec<Entry>>> {
@@ -162,6 +159,50 @@ impl Router {
             _ => &host,
         };
         self.hosts.get(name)
+    }
+}
+
+/// The route of a request.
+pub(crate) struct Found {
+    entry: Entry,
+    params: PathParams,
+}
+
+impl Found {
+    /// Where its requests are counted.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.entry.traffic
+    }
+
+    /// Whether it may open an event stream.
+    pub(crate) fn is_topic(&self) -> bool {
+        matches!(self.entry.target, Target::Sub(_))
+    }
+
+    /// Answers the request.
+    pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let Self { entry: Entry { target, policy, .. }, params } = self;
+        match policy {
+            None => target.answer(params, request).await,
+            Some(policy) => {
+                let call = |request| target.clone().answer(params.clone(), request);
+                Box::pin(policy.answer(request, call)).await
+            }
+        }
+    }
+}
+
+/// How a route is shown.
+fn name(route: &Route) -> RouteName {
+    let target = match route {
+        Route { topic: Some(_), .. } => "topic",
+        Route { static_dir: Some(_), .. } => "static",
+        _ => "queue",
+    };
+    RouteName {
+        route: format!("{}{}", route.host.as_deref().unwrap_or_default(), route.path),
+        target,
+        queue: route.queue.clone().unwrap_or_default(),
     }
 }
 

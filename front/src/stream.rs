@@ -3,6 +3,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,6 +12,7 @@ use tempest_broker::{Live, Subscription};
 
 use crate::{
     limits,
+    seen::StreamSeen,
     wheel::{Call, Place},
 };
 
@@ -29,6 +31,7 @@ pub(crate) struct EventStream {
     hint_ms: Option<u32>,
     state: State,
     _permit: StreamPermit,
+    _seen: Option<Arc<StreamSeen>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,16 @@ enum State {
 
 impl EventStream {
     /// A stream that begins with a time to come back after.
-    pub(crate) fn new(subscription: Subscription, place: Place, retry_ms: u32, permit: StreamPermit) -> Self {
+    pub(crate) fn new(
+        subscription: Subscription,
+        place: Place,
+        retry_ms: u32,
+        permit: StreamPermit,
+        seen: Option<Arc<StreamSeen>>,
+    ) -> Self {
+        if let Some(seen) = &seen {
+            seen.opened();
+        }
         Self {
             topics_left: subscription.topics(),
             subscription,
@@ -50,6 +62,7 @@ impl EventStream {
             hint_ms: Some(retry_ms),
             state: State::Open,
             _permit: permit,
+            _seen: seen,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     limits::{Census, ClientKey},
     refusal::Form,
     router::PathParams,
+    seen::StreamSeen,
     server::Takeover,
     stream::{EventStream, StreamPermit},
     wheel::retry_ms,
@@ -75,8 +76,14 @@ impl Sub {
             tracing::debug!(%error, "topics cannot be subscribed to");
             Refusal::new(Code::RedisAway)
         })?;
-        let stream =
-            EventStream::new(subscription, shared.wheel.join(), retry_ms(self.cluster.streams()), permit);
+        let seen = request.extensions_mut().remove::<Arc<StreamSeen>>();
+        let stream = EventStream::new(
+            subscription,
+            shared.wheel.join(),
+            retry_ms(self.cluster.streams()),
+            permit,
+            seen,
+        );
         match request.extensions_mut().remove::<Takeover>() {
             Some(takeover) => {
                 let added = request.extensions_mut().remove::<ResponseHeaders>().unwrap_or_default();

@@ -23,6 +23,7 @@ use crate::{
     caller::{Caller, RequestId},
     cluster::{QueueState, Shared},
     config::Work as Plan,
+    metrics::Outcome,
     parts::JobTime,
     refusal::Form,
     translate,
@@ -90,12 +91,14 @@ impl Inner {
         let pause_max = Duration::from_millis(self.shared().config.load().http.body_timeout_ms);
         let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max, pause_max));
         let body = body.await.map_err(|_| Refusal::new(Code::SlowRequest))??;
+        admitted.outcome = Some(Outcome::Cancelled);
         let mut call = self.call(&parts, body);
         let pushed = Instant::now();
         let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
+        admitted.outcome = Some(Outcome::of(&answer));
         let reply = answer?;
         admitted.completed(reply.timing.work_us.map(Duration::from_micros));
         let time =
@@ -109,13 +112,17 @@ impl Inner {
     fn admit(&self) -> Result<Admitted, Refusal> {
         let presence = self.shared().broker.presence();
         let (queue, lane) = (&self.plan.queue, self.plan.lane);
+        let refuse = |refusal: Refusal| {
+            self.state.jobs.ended(Outcome::QueueFull);
+            Err(refusal)
+        };
         let full = presence.memory_full() || presence.bytes(queue, lane) > self.plan.caps.bytes;
         if full {
-            return Err(Refusal::new(Code::QueueFull));
+            return refuse(Refusal::new(Code::QueueFull));
         }
         let (depth, slots) = (presence.depth(queue, lane), presence.slots(queue));
         match self.state.load.expected_wait(depth, slots, Instant::now()) {
-            Some(wait) if wait > self.plan.timeout => Err(Refusal::new(Code::QueueFull).after(wait)),
+            Some(wait) if wait > self.plan.timeout => refuse(Refusal::new(Code::QueueFull).after(wait)),
             _ => Ok(Admitted::new(self.state.clone(), slots)),
         }
     }
@@ -221,12 +228,14 @@ struct Admitted {
     slots: u32,
     is_completed: bool,
     work: Option<Duration>,
+    /// What became of its job, if it has come to one.
+    outcome: Option<Outcome>,
 }
 
 impl Admitted {
     fn new(state: Arc<QueueState>, slots: u32) -> Self {
         state.load.begun();
-        Self { state, slots, is_completed: false, work: None }
+        Self { state, slots, is_completed: false, work: None, outcome: None }
     }
 
     /// Its job was done; in this time, if its worker tells.
@@ -237,6 +246,9 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            self.state.jobs.ended(outcome);
+        }
         self.state.load.ended(self.is_completed, self.work, self.slots, Instant::now());
     }
 }

@@ -25,7 +25,7 @@ pub struct Measured {
     pub sum_s: f64,
     /// How many there were.
     pub count: u64,
-    /// Upper bound in seconds ([`f64::MAX`] for the last) and how many lie between it and the bound before.
+    /// Upper bound in seconds ([`f64::INFINITY`] for the last) and how many lie between it and the bound before.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -40,7 +40,8 @@ impl Durations {
 
     /// What was measured so far. While others add, the sum may be a little ahead or behind.
     pub fn measured(&self) -> Measured {
-        let bounds = BOUNDS_US.iter().map(|us| Duration::from_micros(*us).as_secs_f64()).chain([f64::MAX]);
+        let bounds =
+            BOUNDS_US.iter().map(|us| Duration::from_micros(*us).as_secs_f64()).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
         Measured {
@@ -63,7 +64,7 @@ mod tests {
         }
         let measured = durations.measured();
         let filled: Vec<_> = measured.buckets.iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(filled, [&(0.0001, 2), &(0.00025, 1), &(0.001, 2), &(30.0, 1), &(f64::MAX, 1)]);
+        assert_eq!(filled, [&(0.0001, 2), &(0.00025, 1), &(0.001, 2), &(30.0, 1), &(f64::INFINITY, 1)]);
         assert_eq!(measured.count, 7);
         assert!((measured.sum_s - 60.0022).abs() < 1e-6, "{measured:?}");
     }

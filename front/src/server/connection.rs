@@ -14,6 +14,7 @@ use super::{Serving, http1, http2, proxy_header, tls::Tls};
 use crate::{
     Refusal,
     limits::{ClientKey, Full, Place},
+    metrics::{Carried, Metrics},
 };
 
 /// How long a proxy may take to tell where its client is.
@@ -42,6 +43,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves requests until the client leaves, or until the front stops and what was begun is answered.
     pub(super) async fn serve(self, mut socket: TcpStream, address: SocketAddr) {
+        self.metrics().connections.accepted.count();
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "nodelay");
         }
@@ -53,7 +55,11 @@ impl Connection {
         };
         let place = match self.enter(address) {
             Ok(place) => place,
-            Err(full) => return say_goodbye(socket, full.into()).await,
+            Err(full) => {
+                let refusal = Refusal::from(full);
+                self.metrics().refused(refusal.code());
+                return say_goodbye(socket, refusal).await;
+            }
         };
         match self.tls.clone() {
             Some(tls) => self.serve_tls(&tls, socket, address, place).await,
@@ -69,8 +75,14 @@ impl Connection {
         };
         let peer = Peer { address, is_tls: true };
         match socket.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await,
-            _ => drop(Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await),
+            Some(b"h2") => {
+                let _open = self.metrics().carries(Carried::Http2, true);
+                Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await;
+            }
+            _ => {
+                let _open = self.metrics().carries(Carried::Http1, true);
+                drop(Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await);
+            }
         }
     }
 
@@ -80,21 +92,29 @@ impl Connection {
         match self.shutdown.run_until_cancelled(timeout(first_byte, http2::is_known(&socket))).await {
             Some(Ok(Ok(false))) => {}
             Some(Ok(Ok(true))) => {
+                let _open = self.metrics().carries(Carried::Http2, false);
                 return Box::pin(http2::serve(self.serving, socket, peer, self.shutdown)).await;
             }
             // Nothing came: there is nothing to answer.
             _ => return,
         }
-        let tasks = self.serving.cluster.shared.tasks.clone();
+        let (tasks, metrics) = (self.serving.cluster.shared.tasks.clone(), self.metrics().clone());
+        let open = metrics.carries(Carried::Http1, false);
         if let Some((taken, socket)) = Box::pin(http1::serve(self.serving, socket, peer, self.shutdown)).await
         {
+            drop(open);
+            let open = metrics.carries(Carried::Events, false);
             // A task of its own: the one that served HTTP ends, and its memory with it.
             tasks.spawn(async move {
                 taken.write(socket).await;
-                drop(place);
+                drop((place, open));
                 debug!(%address, "an event stream has ended");
             });
         }
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.serving.cluster.shared.metrics
     }
 
     /// A place among the connections that may be open. Trusted proxies carry many clients.

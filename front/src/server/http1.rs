@@ -63,6 +63,11 @@ where
     let config = serving.cluster.shared.config.load().http.clone();
     let watched = Watched::new(socket, owed.clone(), takeover.clone());
     let hold = watched.hold();
+    let metrics = serving.cluster.shared.metrics.clone();
+    let said = |code| {
+        metrics.refused(code);
+        Refusal::new(code).last_words()
+    };
     let left = AtomicUsize::new(match config.keep_alive_requests_max {
         0 => usize::MAX,
         max => max,
@@ -164,10 +169,6 @@ impl Driver {
         }
         self.patience.poll(context, &self.owed).map(End::TooSlow)
     }
-}
-
-fn said(code: Code) -> Vec<u8> {
-    Refusal::new(code).last_words()
 }
 
 /// Says the last words and closes. What the client still sends is read, so that they are not lost to a reset.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A front with an admin listener on a free port.
-fn seen() -> FrontConfig {
+pub(crate) fn seen() -> FrontConfig {
     let listen = vec!["127.0.0.1:0".into()];
     FrontConfig { admin: AdminConfig { listen, any_port: false }, ..config() }
 }

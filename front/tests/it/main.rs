@@ -22,6 +22,7 @@ mod forms;
 mod framing;
 mod http2;
 mod listening;
+mod metrics;
 mod overload;
 mod policies;
 mod proxies;
