@@ -43,8 +43,8 @@ FROM base AS tempest
 COPY --from=build /out/tempest /usr/local/bin/tempest
 ENV TEMPEST_LISTEN=0.0.0.0:1337
 EXPOSE 1337
-# Asks for a connection, not for a page: a page would be a job for a worker.
-HEALTHCHECK --interval=10s --timeout=2s --start-period=5s --retries=3 \
-    CMD ["bash", "-c", ": </dev/tcp/127.0.0.1/1337"]
+# Whether requests are welcome here; it says no while Redis is away. A page of the front itself would be a job for a worker.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/1338 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
 ENTRYPOINT ["tempest"]
 CMD ["front"]

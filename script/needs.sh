@@ -43,6 +43,10 @@ have_curl() { command -v curl >/dev/null; }
 have_siege() { command -v siege >/dev/null; }
 have_h2load() { command -v h2load >/dev/null && command -v nghttp >/dev/null; }
 have_openssl() { command -v openssl >/dev/null; }
+# Debian has it in a folder that only root has on PATH.
+have_nginx() { command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]]; }
+have_caddy() { command -v caddy >/dev/null; }
+have_systemd_analyze() { command -v systemd-analyze >/dev/null; }
 have_ab() { command -v ab >/dev/null; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
 have_npm() { command -v npm >/dev/null; }

@@ -122,10 +122,10 @@ step_hello() {
 
 step_house() { "$python" -m pytest -q script/tests/test_bootstrap.py script/tests/test_steps.py; }
 
-# Dockerfile and docker-compose.yml, as far as a machine without Docker Engine can tell.
+# Dockerfile, docker-compose.yml and deploy/, as far as a machine without Docker Engine and cluster can tell.
 step_container() {
   compile build --locked --bins --package tempest --package tempest-example-hello
-  TEMPEST_BIN_DIR=$target/debug "$python" -m pytest -q script/tests/test_container.py
+  TEMPEST_BIN_DIR=$target/debug "$python" -m pytest -q script/tests/test_container.py script/tests/test_deploy.py
   if docker compose version >/dev/null 2>&1; then
     docker compose --file docker-compose.yml config --quiet
     echo "docker compose config: passed"

@@ -36,7 +36,8 @@ def served(machine: Machine) -> Machine:
 def tested(served: Machine) -> Machine:
     """The same with all that script/test needs."""
     served.program("node", "echo v20.1.0")
-    for name in ("ruby", "npm", "siege", "ab", "h2load", "nghttp", "openssl", "shellcheck", "chromium-headless-shell"):
+    tools = "ruby npm siege ab h2load nghttp openssl nginx caddy systemd-analyze shellcheck chromium-headless-shell"
+    for name in tools.split():
         served.program(name, "exit 0")
     return served
 
@@ -179,6 +180,19 @@ esac""",
     if not POLICY.exists():
         assert position(log, f"tee {POLICY}") < install
         assert install < position(log, f"rm -f {POLICY}")
+
+
+def test_installs_a_proxy_without_a_service(tested: Machine) -> None:
+    tested.without("caddy")
+    where = tested.root / "installed"
+    where.mkdir()
+    program = f"printf '#!/bin/sh\\n' >{where}/caddy; chmod +x {where}/caddy"
+    with_apt(tested, f'case "$*" in *" install "*) {program} ;; esac')
+    run = tested.run("script/bootstrap", "test", as_user=True, PATH=f"{tested.bin}:{where}")
+    assert run.returncode == 0, run.stderr
+    assert "installing: caddy (apt)" in run.stderr
+    log = sudo_log(tested)
+    assert position(log, "install --yes") < position(log, "systemctl disable caddy.service")
 
 
 def test_takes_the_policy_away_after_a_failure(served: Machine) -> None:
