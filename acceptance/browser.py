@@ -146,7 +146,7 @@ class Page:
             if given:
                 return given
             time.sleep(0.05)
-        raise AssertionError(f"never happened on the page: {what}; it shows {self.text('body')!r}")
+        raise AssertionError(f"never happened on the page: {what}; it shows {self.value('document.body.innerText')!r}")
 
     def note(self, event, about):
         """What the browser says of this page."""

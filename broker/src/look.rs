@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
-use tempest_protocol::{Job, Keys, Lane, Queue, WorkerId};
+use tempest_protocol::{Envelope, Job, Keys, Lane, Queue, WorkerId};
 use tracing::warn;
 
 use crate::{Broker, Error};
@@ -55,6 +55,30 @@ impl Broker {
     pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
         let names: BTreeSet<String> = self.link().ask(cmd("SMEMBERS").arg(self.keys().queues())).await?;
         Ok(names.iter().filter_map(|name| Queue::new(name).ok()).collect())
+    }
+
+    /// What lies first in each of these run lists: workers, their queues and how many slots are looked at. The jobs come
+    /// whole; what cannot be read is left out. One write.
+    ///
+    /// Errors: Redis is away.
+    pub async fn jobs_in_hand(
+        &self,
+        workers: &[(&Queue, &WorkerId, usize)],
+    ) -> Result<Vec<(WorkerId, Envelope)>, Error> {
+        let (mut commands, mut owners) = (pipe(), Vec::new());
+        for (queue, worker, slots) in workers {
+            for slot in 0..*slots {
+                commands.cmd("LINDEX").arg(self.keys().run(queue, worker, slot)).arg(-1);
+                owners.push(*worker);
+            }
+        }
+        let answers = self.link().ask_all(&commands).await?;
+        let envelope = |answer: Result<Value, Error>| {
+            let frame: Option<Vec<u8>> = redis::from_redis_value(answer.ok()?).ok()?;
+            Some(Job::decode(frame?.into(), self.keys()).ok()?.envelope)
+        };
+        let held = owners.into_iter().zip(answers);
+        Ok(held.filter_map(|(worker, answer)| Some((worker.clone(), envelope(answer)?))).collect())
     }
 
     /// Looks at queues side by side. A queue with a key of a wrong type is said and left out, so that it harms no

@@ -207,6 +207,15 @@ impl Broker {
         Ok(self.fresh_looks().await?.iter().flat_map(WorkerState::all_of).collect())
     }
 
+    /// Both together, of one look.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn states(&self) -> Result<(Vec<QueueState>, Vec<WorkerState>), Error> {
+        let looks = self.fresh_looks().await?;
+        let workers = looks.iter().flat_map(WorkerState::all_of).collect();
+        Ok((looks.iter().map(QueueState::of).collect(), workers))
+    }
+
     async fn fresh_looks(&self) -> Result<Vec<QueueLook>, Error> {
         let queues = self.queues().await?;
         self.look_at(&queues).await

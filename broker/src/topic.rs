@@ -125,6 +125,24 @@ impl Topics {
         self.shared.channels().len()
     }
 
+    /// The topics with most subscribers here, at most so many, and how many each has.
+    pub fn busiest(&self, count: usize) -> Vec<(String, usize)> {
+        let prefix = self.shared.broker.settings().topic_prefix.as_str();
+        let mut topics: Vec<_> = self
+            .shared
+            .channels()
+            .iter()
+            .filter_map(|(name, channel)| match channel {
+                Channel::Topic { subscribers, .. } => Some((name.clone(), subscribers.count())),
+                Channel::Listener(_) => None,
+            })
+            .collect();
+        topics.sort_by(|(one, ones), (other, others)| others.cmp(ones).then_with(|| one.cmp(other)));
+        topics.truncate(count);
+        let own = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+        topics.into_iter().map(|(name, subscribers)| (own(&name), subscribers)).collect()
+    }
+
     /// How many topics have subscribers here, or had until a moment ago.
     pub fn subscribed(&self) -> usize {
         self.channels().saturating_sub(self.shared.listeners.load(Ordering::Relaxed))

@@ -1,7 +1,9 @@
 //! The admin listener: what operators, probes and scrapers ask, apart from clients. Plain HTTP/1, one request a
 //! connection, and no part in the order of stopping but to tell of it until the end.
 
+mod page;
 mod readiness;
+mod state;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub(crate) use readiness::Unready;
+use state::Asked;
 
 /// Connections at a time; others wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -55,7 +58,7 @@ pub(crate) async fn listen(inherited: &mut Inherited, config: &AdminConfig) -> R
 /// Serves until `closing`; then what was begun is answered.
 pub(crate) async fn serve(serving: Arc<Serving>, listening: Vec<Listening>, closing: CancellationToken) {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-    let pages = pages(serving);
+    let pages = pages(Arc::new(Asked::new(serving)));
     for Listening { listener, .. } in listening {
         let accepting = accept(listener, pages.clone(), places.clone(), tasks.clone());
         let closing = closing.clone();
@@ -92,19 +95,21 @@ async fn answer(socket: TcpStream, pages: Router, _place: OwnedSemaphorePermit) 
 /// What the pages are made from.
 #[derive(Clone)]
 struct Admin {
-    serving: Arc<Serving>,
+    asked: Arc<Asked>,
     scrapes: Arc<Semaphore>,
 }
 
-fn pages(serving: Arc<Serving>) -> Router {
+fn pages(asked: Arc<Asked>) -> Router {
     let refuse = |refusal: Refusal| async { refusal.respond(Form::Text, None) };
     Router::new()
+        .route("/", get(page::page))
+        .route("/api/state", get(state))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .method_not_allowed_fallback(move || refuse(Refusal::method_not_allowed("GET, HEAD".into())))
         .fallback(move || refuse(Refusal::new(Code::NotFound)))
-        .with_state(Admin { serving, scrapes: Arc::new(Semaphore::new(1)) })
+        .with_state(Admin { asked, scrapes: Arc::new(Semaphore::new(1)) })
 }
 
 /// The process lives and its runtime turns: else nobody would answer.
@@ -114,7 +119,7 @@ async fn health() -> Response<String> {
 
 /// Whether new requests should be sent here, and if not, why.
 async fn ready(State(admin): State<Admin>) -> Response<String> {
-    let reasons = Unready::of(&admin.serving.cluster);
+    let reasons = Unready::of(&admin.asked.serving().cluster);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     page(status, "application/json", readiness::to_json(&reasons))
 }
@@ -123,7 +128,12 @@ async fn ready(State(admin): State<Admin>) -> Response<String> {
 async fn scrape(State(admin): State<Admin>) -> Response<String> {
     // It is never closed.
     let _turn = admin.scrapes.acquire().await;
-    page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(&admin.serving.cluster).await)
+    page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::page(&admin.asked.serving().cluster).await)
+}
+
+/// What the first page shows.
+async fn state(State(admin): State<Admin>) -> Response<String> {
+    page(StatusCode::OK, "application/json", admin.asked.state().await)
 }
 
 /// What was true a moment ago is kept by nobody.

@@ -13,6 +13,7 @@ use crate::{
     framing,
     metrics::Metrics,
     parts::Parts,
+    recent::Recent,
     refusal::Form,
     seen::Seen,
     server::{Peer, Serving},
@@ -44,6 +45,9 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     };
     let is_last =
         serving.closing.load(Ordering::Relaxed) || answer.as_ref().is_err_and(|it| loses_track(it.code()));
+    if let Err(refusal) = &answer {
+        exchange.note(&serving.recent, refusal);
+    }
     let response = exchange.end(&serving.cluster.shared.metrics, answer);
     // HTTP/2 says goodbye in a frame of its own.
     if is_last && version <= Version::HTTP_11 { closing(response) } else { response }
@@ -103,6 +107,11 @@ impl Exchange {
             form: Form::of(request.headers()),
             seen: Seen::new(request),
         }
+    }
+
+    fn note(&self, recent: &Recent, refusal: &Refusal) {
+        let Caller { address, request_id, .. } = &self.caller;
+        recent.note(refusal, address.as_ref(), request_id.as_ref(), Some((&self.method, self.target.path())));
     }
 
     fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Response<Body> {

@@ -15,6 +15,7 @@ mod load;
 mod metrics;
 mod parts;
 mod policy;
+mod recent;
 mod refusal;
 mod router;
 mod seen;

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use tempest_broker::Broker;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cluster, Error, FrontConfig, admin, limits::Census, router::Router};
+use crate::{Cluster, Error, FrontConfig, admin, limits::Census, recent::Recent, router::Router};
 use sockets::Estate;
 use tls::Tls;
 
@@ -59,6 +59,8 @@ pub(crate) struct Serving {
     pub(crate) tls: Option<Tls>,
     /// Where requests in plaintext are sent to, if they are: the port of TLS.
     pub(crate) tls_port: Option<u16>,
+    /// What was refused lately.
+    pub(crate) recent: Recent,
     /// Connections that are open.
     pub(crate) connections: Arc<Census>,
     /// New connections are no longer taken, and each response is the last of its connection.
@@ -105,6 +107,7 @@ impl Front {
             router: ArcSwap::from_pointee(router),
             tls,
             tls_port,
+            recent: Recent::default(),
             connections: Arc::default(),
             closing: AtomicBool::new(false),
             replaced: AtomicBool::new(false),

@@ -51,6 +51,11 @@ impl Subscribers {
         self.0.is_empty()
     }
 
+    /// How many there are; those that left a moment ago may still count.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Renders an event once and gives it to everybody.
     pub(super) fn fan_out(&mut self, payload: &[u8]) -> Reached {
         let event = Event::of(payload);

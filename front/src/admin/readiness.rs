@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempest_protocol::limits;
 
 use crate::Cluster;
@@ -65,7 +65,12 @@ impl Unready {
 
 /// `{"ready":false,"reasons":[{"reason":"redis_away","detail":"…","for_ms":1200}]}`; `for_ms` where it is known.
 pub(super) fn to_json(reasons: &[Unready]) -> String {
-    let reasons: Vec<_> = reasons
+    format!("{}\n", json!({ "ready": reasons.is_empty(), "reasons": to_values(reasons) }))
+}
+
+/// The reasons alone.
+pub(super) fn to_values(reasons: &[Unready]) -> Vec<Value> {
+    reasons
         .iter()
         .map(|unready| {
             let mut reason = json!({ "reason": unready.reason, "detail": unready.detail() });
@@ -74,8 +79,7 @@ pub(super) fn to_json(reasons: &[Unready]) -> String {
             }
             reason
         })
-        .collect();
-    format!("{}\n", json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+        .collect()
 }
 
 #[cfg(test)]

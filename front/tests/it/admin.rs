@@ -49,7 +49,6 @@ fn a_front_that_works_is_healthy_and_ready() {
     assert_eq!((health.status, health.text().as_str()), (200, "ok\n"));
     assert_eq!(health.header("cache-control").as_deref(), Some("no-store"));
     eventually("it is ready", || is_ready(&front));
-    assert_eq!(front.asked("/").status, 404);
     assert_eq!(front.asked("/healthz/x").status, 404);
     let mut client = Client::connect(front.admin.expect("it listens"));
     client.send("POST /readyz HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n");

@@ -35,6 +35,7 @@ mod restart;
 mod routes;
 mod server_timing;
 mod slowness;
+mod state;
 mod stopping;
 mod takeover;
 mod tls;

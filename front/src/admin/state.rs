@@ -1,0 +1,241 @@
+//! What the first page shows, as JSON: documented in docs/operations/admin.md.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use serde_json::{Map, Value, json};
+use tempest_broker::{QueueState, WorkerState};
+use tempest_protocol::{Lane, limits};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{Unready, readiness};
+use crate::{recent::Refused, server::Serving};
+
+/// How old an answer may be: several people may look at once.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long Redis may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More than these are not shown.
+const QUEUES_MAX: usize = 200;
+const WORKERS_MAX: usize = 500;
+const TOPICS_MAX: usize = 50;
+const JOBS_MAX: usize = 16;
+const TEXT_CHARS_MAX: usize = 100;
+/// Lanes deeper than this may hold large jobs: their head is not fetched to see how old it is.
+const HEAD_BYTES_MAX: u64 = 1 << 20;
+
+/// A front that is asked for its state.
+pub(super) struct Asked {
+    serving: Arc<Serving>,
+    begun: Instant,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    text: String,
+    at: Option<Instant>,
+    /// Jobs of workers that do not tell, and when they were first seen in hand, in milliseconds of Redis time.
+    seen: HashMap<(String, String), u64>,
+}
+
+impl Asked {
+    pub(super) fn new(serving: Arc<Serving>) -> Self {
+        Self { serving, begun: Instant::now(), last: Mutex::default() }
+    }
+
+    pub(super) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    /// The state as a JSON document.
+    pub(super) async fn state(&self) -> String {
+        let mut last = self.last.lock().await;
+        if last.at.is_none_or(|at| at.elapsed() > FRESH) {
+            let cluster = timeout(PATIENCE, self.of_cluster(&mut last.seen)).await;
+            // After all else, so that nothing lies in the future.
+            let mut state = self.own();
+            match cluster {
+                Ok(Ok(cluster)) => state.extend(cluster),
+                // `reasons` say that Redis is away.
+                Ok(Err(_)) | Err(_) => drop(state.insert("queues".into(), Value::Null)),
+            }
+            (last.text, last.at) = (format!("{}\n", Value::Object(state)), Some(Instant::now()));
+        }
+        last.text.clone()
+    }
+
+    /// What the front knows by itself.
+    fn own(&self) -> Map<String, Value> {
+        let Serving { cluster, connections, recent, .. } = self.serving();
+        let (shared, reasons) = (&cluster.shared, Unready::of(cluster));
+        let topics: Vec<_> = shared.topics.busiest(TOPICS_MAX);
+        let topics: Vec<_> = topics
+            .iter()
+            .map(|(topic, count)| json!({ "topic": short(topic), "subscribers": count }))
+            .collect();
+        let state = json!({
+            "now": shared.broker.now_ms(),
+            "front": {
+                "version": env!("CARGO_PKG_VERSION"),
+                "pid": std::process::id(),
+                "uptime_ms": millis(self.begun.elapsed()),
+                "redis": shared.broker.settings().shown_url(),
+                "ready": reasons.is_empty(),
+                "reasons": readiness::to_values(&reasons),
+                "connections": connections.len(),
+                "waiting": cluster.waiting(),
+            },
+            "streams": { "open": cluster.streams(), "topics": topics },
+            "refusals": recent.all().iter().map(refused).collect::<Value>(),
+        });
+        match state {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+
+    /// What Redis tells of queues and workers.
+    async fn of_cluster(
+        &self,
+        seen: &mut HashMap<(String, String), u64>,
+    ) -> Result<Map<String, Value>, tempest_broker::Error> {
+        let broker = &self.serving.cluster.shared.broker;
+        let (mut queues, mut workers) = broker.states().await?;
+        queues.truncate(QUEUES_MAX);
+        let ages = self.ages(&queues).await?;
+        let queues: Vec<_> = queues.iter().zip(ages).map(|(state, ages)| queue(state, &ages)).collect();
+        workers.truncate(WORKERS_MAX);
+        let silent: Vec<_> = workers
+            .iter()
+            .filter(|state| state.running > 0 && !tells_jobs(state))
+            .map(|state| (&state.queue, &state.worker, state.slots.min(JOBS_MAX)))
+            .collect();
+        let now = broker.now_ms();
+        let mut held: HashMap<String, Vec<Value>> = HashMap::new();
+        let mut still = HashMap::new();
+        for (worker, envelope) in broker.jobs_in_hand(&silent).await? {
+            let id = envelope.id.map(|id| id.to_string());
+            let key = (worker.to_string(), id.clone().unwrap_or_default());
+            let since = seen.get(&key).copied().unwrap_or(now);
+            still.insert(key, since);
+            let job =
+                json!({ "id": id, "action": short(envelope.action.as_str()), "since": since, "seen": true });
+            held.entry(worker.to_string()).or_default().push(job);
+        }
+        *seen = still;
+        let mut state = Map::new();
+        state.insert("queues".into(), queues.into());
+        state.insert("workers".into(), merged(&workers, &mut held));
+        Ok(state)
+    }
+
+    /// How long the oldest job of each lane has waited.
+    async fn ages(&self, queues: &[QueueState]) -> Result<Vec<[Option<Duration>; 3]>, tempest_broker::Error> {
+        let mut lanes = Vec::new();
+        for state in queues {
+            lanes.extend(
+                Lane::ALL
+                    .into_iter()
+                    .zip(state.waiting)
+                    .filter(|(_, load)| load.jobs > 0 && load.bytes / load.jobs < HEAD_BYTES_MAX)
+                    .map(|(lane, _)| (&state.queue, lane)),
+            );
+        }
+        let oldest = self.serving.cluster.shared.broker.oldest(&lanes).await?;
+        let found: HashMap<_, _> =
+            lanes.iter().zip(oldest).map(|((queue, lane), age)| ((*queue, *lane), age)).collect();
+        let of =
+            |state: &QueueState| Lane::ALL.map(|lane| found.get(&(&state.queue, lane)).copied().flatten());
+        Ok(queues.iter().map(of).collect())
+    }
+}
+
+fn queue(state: &QueueState, ages: &[Option<Duration>; 3]) -> Value {
+    let lanes = Lane::ALL.iter().zip(state.waiting).zip(ages);
+    let lanes: Vec<_> = lanes
+        .map(|((lane, load), age)| {
+            json!({ "lane": lane.as_str(), "jobs": load.jobs, "bytes": load.bytes, "oldest_ms": age.map(millis) })
+        })
+        .collect();
+    json!({
+        "queue": state.queue.as_str(),
+        "lanes": lanes,
+        "running": state.running,
+        "later": state.later,
+        "dead": state.dead,
+        "workers": state.workers,
+    })
+}
+
+/// What a worker says of itself, if that is JSON.
+fn about(state: &WorkerState) -> Value {
+    state.about.as_deref().and_then(|about| serde_json::from_slice(about).ok()).unwrap_or_default()
+}
+
+fn tells_jobs(state: &WorkerState) -> bool {
+    about(state)["jobs"].is_array()
+}
+
+/// One entry a worker, whatever number of queues it works on.
+fn merged(states: &[WorkerState], held: &mut HashMap<String, Vec<Value>>) -> Value {
+    let mut workers: BTreeMap<&str, Vec<&WorkerState>> = BTreeMap::new();
+    for state in states {
+        workers.entry(state.worker.as_str()).or_default().push(state);
+    }
+    workers.into_iter().map(|(worker, states)| of_worker(worker, &states, held.remove(worker))).collect()
+}
+
+fn of_worker(worker: &str, states: &[&WorkerState], held: Option<Vec<Value>>) -> Value {
+    let lease = states.iter().map(|state| about(state)).find(Value::is_object).unwrap_or_default();
+    let text = |field: &str| lease[field].as_str().map(short);
+    let told = lease["jobs"].as_array().map(|jobs| jobs.iter().take(JOBS_MAX).map(job).collect::<Vec<_>>());
+    json!({
+        "worker": worker,
+        "queues": states.iter().map(|state| state.queue.as_str()).collect::<Vec<_>>(),
+        "alive": states.iter().any(|state| state.is_alive()),
+        "slots": lease["slots"].as_u64().or_else(|| u64::try_from(states.first()?.slots).ok()),
+        "running": states.iter().map(|state| state.running).sum::<u64>(),
+        "lang": text("lang"),
+        "host": text("host"),
+        "version": text("version"),
+        "state": text("state"),
+        "pid": lease["pid"].as_u64(),
+        "jobs": told.or(held).unwrap_or_default(),
+    })
+}
+
+/// A job as a worker tells it; whatever else it says is left out.
+fn job(told: &Value) -> Value {
+    json!({
+        "id": told["id"].as_str().map(short),
+        "action": told["action"].as_str().map(short),
+        "queue": told["queue"].as_str().map(short),
+        "since": told["since"].as_u64().filter(|since| *since <= limits::INTEGER_MAX),
+    })
+}
+
+fn refused(refused: &Refused) -> Value {
+    let at = refused.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (method, path) = refused.target.clone().unzip();
+    json!({
+        "at": millis(at),
+        "code": refused.code.as_str(),
+        "status": refused.code.http_status(),
+        "method": method,
+        "path": path,
+        "client": refused.client.map(|client| client.to_string()),
+        "request_id": refused.request_id,
+    })
+}
+
+fn short(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(TEXT_CHARS_MAX).collect()
+}
+
+fn millis(duration: impl std::borrow::Borrow<Duration>) -> u64 {
+    u64::try_from(duration.borrow().as_millis()).unwrap_or(u64::MAX)
+}
