@@ -103,6 +103,19 @@ fn rights_that_are_missing_are_named() {
     assert_eq!(server.cli("DBSIZE").integer(), 0);
 }
 
+/// The account that `docs/operations/deploying.md` names.
+#[test]
+fn the_account_that_is_recommended_has_all_rights() {
+    let server = Server::start();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/deploying.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let line = page.lines().find_map(|line| line.trim().strip_prefix("user tempest ")).expect("the account");
+    server.cli(&format!("ACL SETUSER tempest {line}").replace("PASSWORD", "secret"));
+    let url = server.url().replace("//", "//tempest:secret@");
+    let checks = checks(&shop(&server).with("TEMPEST_REDIS_URL", &url).call(&["doctor", "--json"]));
+    assert_eq!(of(&checks, "redis.rights").0, "ok", "{checks:#}");
+}
+
 #[test]
 fn a_redis_that_is_away_is_one_line_and_the_rest_is_looked_at() {
     let port = free_port();

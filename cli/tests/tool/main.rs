@@ -4,6 +4,7 @@
 mod server;
 
 mod config;
+mod docs;
 mod doctor;
 mod find;
 mod inspect;
