@@ -191,6 +191,7 @@ impl Config {
                 target_bytes_max: self.size("http.target_bytes_max"),
             },
             tls: self.tls(),
+            access_log: self.text("log.access").parse().unwrap_or_default(),
             admin: self.admin(),
             routes: self.routes.clone(),
         }

@@ -156,6 +156,8 @@ settings! {
         "What is logged: error, warn, info, debug or trace; or a filter like tempest_broker=debug.";
     "log.format" "log-format" "TEMPEST_LOG_FORMAT" (Kind::Word(&["text", "json"])) "text" [CONNECT | FRONT | UP]
         "How it is logged: text or json.";
+    "log.access" "log-access" "TEMPEST_LOG_ACCESS" (Kind::Word(&["off", "on", "query"])) "on" [FRONT | UP]
+        "A line for each request: off, on (without the query of its address) or query (with it).";
 }
 
 /// Settings, and sections of them, that a running front cannot change. All others follow a reload.
@@ -315,6 +317,7 @@ mod tests {
         assert_eq!(number("http.header_fields_max"), http.header_fields_max as u64);
         assert_eq!(number("http.target_bytes_max"), http.target_bytes_max as u64);
         assert_eq!(of("tls.listen").default, front.tls.listen.join(","));
+        assert_eq!(of("log.access").default.parse(), Ok(front.access_log));
         assert_eq!(of("admin.listen").default, front.admin.listen.join(","));
         assert_eq!(of("tls.redirect").default == "on", front.tls.redirect);
         assert_eq!(number("tls.port"), u64::from(front.tls.port));

@@ -1,5 +1,6 @@
 //! What a front can be told, and the check that says all mistakes at once. Files, flags and variables are the tool's.
 
+mod access_log;
 mod admin;
 mod policy;
 mod requests;
@@ -13,6 +14,7 @@ use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 
 use crate::caller::Proxies;
 
+pub use access_log::AccessLog;
 pub use admin::AdminConfig;
 pub use policy::{Cors, Rate};
 pub use requests::HttpConfig;
@@ -58,6 +60,8 @@ pub struct FrontConfig {
     pub proxy_protocol: bool,
     /// Where TLS is spoken, and with which certificates.
     pub tls: TlsConfig,
+    /// What is logged of each request.
+    pub access_log: AccessLog,
     /// Where operators and probes ask.
     pub admin: AdminConfig,
     /// Limits of connections and of what comes on them.
@@ -88,6 +92,7 @@ impl Default for FrontConfig {
             trusted_proxies: Proxies::default(),
             proxy_protocol: false,
             tls: TlsConfig::default(),
+            access_log: AccessLog::default(),
             admin: AdminConfig::default(),
             http: HttpConfig::default(),
             routes: Vec::new(),

@@ -1,21 +1,24 @@
 //! One request and its response: what is done to every one of them, whatever its route.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, uri::Authority};
 use tempest_protocol::Code;
-use tracing::debug;
 
 use crate::{
     Refusal,
+    access_log::Line,
     caller::{Caller, REQUEST_ID},
     framing,
     metrics::Metrics,
     parts::Parts,
-    recent::Recent,
     refusal::Form,
-    seen::Seen,
+    router::Found,
+    seen::{Seen, StreamSeen},
     server::{Peer, Serving},
 };
 
@@ -23,10 +26,24 @@ use crate::{
 const ASKS_TIMING: &str = "x-server-timing";
 const SERVER_TIMING: &str = "server-timing";
 
+/// A response on its way, and the line that is logged when it has gone.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Body>,
+    pub(crate) line: Option<Box<Line>>,
+}
+
+impl Answered {
+    /// The same as the last response of its connection.
+    pub(crate) fn closing(mut self) -> Self {
+        self.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        self
+    }
+}
+
 /// Answers one request of this front's own server.
-pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Response<Body> {
+pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Answered {
     let mut exchange = Exchange::begin(serving, &mut request, peer);
-    request.extensions_mut().insert(exchange.caller.clone());
+    request.extensions_mut().insert(exchange.line.caller.clone());
     let router = serving.router.load_full();
     let version = request.version();
     let target_bytes_max = serving.cluster.shared.config.load().http.target_bytes_max;
@@ -35,7 +52,7 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
             Some(response) => Ok(response),
             None => match router.find(&request) {
                 Ok(found) => {
-                    exchange.seen.takes(&found, &mut request);
+                    exchange.takes(&found, &mut request);
                     found.answer(request).await
                 }
                 Err(refusal) => Err(refusal),
@@ -46,11 +63,11 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     let is_last =
         serving.closing.load(Ordering::Relaxed) || answer.as_ref().is_err_and(|it| loses_track(it.code()));
     if let Err(refusal) = &answer {
-        exchange.note(&serving.recent, refusal);
+        exchange.line.note(&serving.recent, refusal);
     }
-    let response = exchange.end(&serving.cluster.shared.metrics, answer);
+    let answered = exchange.end(&serving.cluster.shared.metrics, answer);
     // HTTP/2 says goodbye in a frame of its own.
-    if is_last && version <= Version::HTTP_11 { closing(response) } else { response }
+    if is_last && version <= Version::HTTP_11 { answered.closing() } else { answered }
 }
 
 /// Whether nobody knows where the next request of the connection would begin.
@@ -61,13 +78,14 @@ fn loses_track(code: Code) -> bool {
 
 /// Where a request in plaintext is sent to, if it is to come again in TLS.
 fn redirected(serving: &Serving, exchange: &Exchange, request: &Request<Body>) -> Option<Response<Body>> {
-    let listening = serving.tls_port.filter(|_| exchange.caller.scheme == "http")?;
+    let caller = &exchange.line.caller;
+    let listening = serving.tls_port.filter(|_| caller.scheme == "http")?;
     let port = match &serving.cluster.shared.config.load().tls {
         tls if !tls.redirect => return None,
         tls if tls.port == 0 => listening,
         tls => tls.port,
     };
-    let authority: Authority = exchange.caller.host.parse().ok()?;
+    let authority: Authority = caller.host.parse().ok()?;
     let host = authority.host();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let location = match port {
@@ -83,11 +101,8 @@ fn redirected(serving: &Serving, exchange: &Exchange, request: &Request<Body>) -
 
 /// A request that is being answered.
 struct Exchange {
-    began: Instant,
     tells_timing: bool,
-    caller: Caller,
-    method: Method,
-    target: Uri,
+    line: Line,
     /// How its client reads a refusal.
     form: Form,
     seen: Seen,
@@ -99,46 +114,41 @@ impl Exchange {
         let caller = Caller::admit(request, peer, &config.trusted_proxies);
         let asked = || request.headers().contains_key(ASKS_TIMING);
         Self {
-            began: Instant::now(),
             tells_timing: config.server_timing.tells(asked),
-            caller,
-            method: request.method().clone(),
-            target: request.uri().clone(),
+            line: Line::begin(request, caller, config.access_log),
             form: Form::of(request.headers()),
             seen: Seen::new(request),
         }
     }
 
-    fn note(&self, recent: &Recent, refusal: &Refusal) {
-        let Caller { address, request_id, .. } = &self.caller;
-        recent.note(refusal, address.as_ref(), request_id.as_ref(), Some((&self.method, self.target.path())));
+    /// What may become an event stream finds in the request's extensions whom to tell.
+    fn takes(&mut self, found: &Found, request: &mut Request<Body>) {
+        let traffic = found.traffic();
+        let stream = found.is_topic().then(|| self.seen.may_stream(traffic, self.line.of_stream()));
+        self.line.takes(traffic, stream.as_ref());
+        if let Some(stream) = stream {
+            request.extensions_mut().insert::<Arc<StreamSeen>>(stream);
+        }
+        self.seen.takes(traffic);
     }
 
-    fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
-        if let Err(refusal) = &answer {
-            metrics.refused(refusal.code());
+    fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Answered {
+        let Self { tells_timing, line, form, seen } = self;
+        let (id, code) = (&line.caller.request_id, answer.as_ref().err().map(Refusal::code));
+        if let Some(code) = code {
+            metrics.refused(code);
         }
-        let mut response =
-            answer.unwrap_or_else(|refusal| refusal.respond(self.form, self.caller.request_id.as_ref()));
-        if let Some(id) = &self.caller.request_id {
+        let mut response = answer.unwrap_or_else(|refusal| refusal.respond(form, id.as_ref()));
+        if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id.to_header());
         }
         let now = Instant::now();
-        let parts = Parts::of(self.began, now, response.extensions().get().copied());
-        if self.tells_timing
-            && let Some(value) = parts.to_header()
-        {
+        let parts = Parts::of(line.began, now, response.extensions().get().copied());
+        if tells_timing && let Some(value) = parts.to_header() {
             response.headers_mut().append(SERVER_TIMING, value);
         }
         let status = response.status().as_u16();
-        self.seen.ended(metrics, status, now - self.began, &parts);
-        debug!(client = ?self.caller.address, method = %self.method, target = %self.target, status, "answered");
-        response
+        seen.ended(metrics, status, now - line.began, &parts);
+        Answered { response, line: line.answered(status, code) }
     }
-}
-
-/// The same as the last response of its connection.
-pub(crate) fn closing(mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
 }

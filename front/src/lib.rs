@@ -3,6 +3,7 @@
 //! It is not responsible for running workers or Redis. [`Front`] is the whole server with a routing table;
 //! [`Cluster`] gives its parts as tower services, to be put into an axum application of one's own.
 
+mod access_log;
 mod admin;
 mod caller;
 mod cluster;
@@ -29,7 +30,7 @@ mod work;
 pub use caller::Proxies;
 pub use cluster::Cluster;
 pub use config::{
-    AdminConfig, Certificate, Cors, FrontConfig, HttpConfig, Rate, Route, ServerTiming, TlsConfig,
+    AccessLog, AdminConfig, Certificate, Cors, FrontConfig, HttpConfig, Rate, Route, ServerTiming, TlsConfig,
 };
 pub use refusal::Refusal;
 pub use server::{BACKLOG, Front, Handle, Inherited, Reloaded, Report, Spoken, Validity};

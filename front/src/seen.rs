@@ -1,20 +1,16 @@
 //! A request as it is counted, whichever way it ends: with a response, as an event stream, or because its client left.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
-use axum::body::Body;
 use http::Request;
 
 use crate::{
+    access_log::StreamLine,
     metrics::{CLIENT_LEFT, Metrics, Traffic, method_slot},
     parts::Parts,
-    router::Found,
 };
 
 /// A request that is being answered. If it is dropped before it ended, its client has left, or it lives on as an event
@@ -32,16 +28,26 @@ impl Seen {
         Self { method: method_slot(request.method()), traffic: None, stream: None }
     }
 
-    /// It takes a route. What may become an event stream finds in its extensions whom to tell.
-    pub(crate) fn takes(&mut self, found: &Found, request: &mut Request<Body>) {
-        let traffic = found.traffic().clone();
+    /// It takes a route that may make an event stream of it. Gives whom to tell when that opens.
+    pub(crate) fn may_stream(
+        &mut self,
+        traffic: &Arc<Traffic>,
+        line: Option<Box<StreamLine>>,
+    ) -> Arc<StreamSeen> {
+        let stream = Arc::new(StreamSeen {
+            method: self.method,
+            traffic: traffic.clone(),
+            opened: OnceLock::new(),
+            line,
+        });
+        self.stream = Some(stream.clone());
+        stream
+    }
+
+    /// It takes a route.
+    pub(crate) fn takes(&mut self, traffic: &Arc<Traffic>) {
         traffic.begun();
-        if found.is_topic() {
-            let stream = Arc::new(StreamSeen::new(self.method, traffic.clone()));
-            request.extensions_mut().insert(stream.clone());
-            self.stream = Some(stream);
-        }
-        self.traffic = Some(traffic);
+        self.traffic = Some(traffic.clone());
     }
 
     /// It has a response.
@@ -58,7 +64,7 @@ impl Seen {
     }
 
     fn is_stream(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.is_open.load(Ordering::Relaxed))
+        self.stream.as_ref().is_some_and(|stream| stream.is_open())
     }
 }
 
@@ -76,17 +82,31 @@ impl Drop for Seen {
 pub(crate) struct StreamSeen {
     method: usize,
     traffic: Arc<Traffic>,
-    is_open: AtomicBool,
+    /// When it opened.
+    opened: OnceLock<Instant>,
+    /// None if nothing is logged of it.
+    line: Option<Box<StreamLine>>,
 }
 
 impl StreamSeen {
-    fn new(method: usize, traffic: Arc<Traffic>) -> Self {
-        Self { method, traffic, is_open: AtomicBool::new(false) }
+    /// It opens now.
+    pub(crate) fn opens(&self) {
+        self.opened.get_or_init(Instant::now);
+        self.traffic.answered(self.method, 200);
+        if let Some(line) = &self.line {
+            line.opened(&self.traffic.route.route);
+        }
     }
 
-    /// It opens now.
-    pub(crate) fn opened(&self) {
-        self.is_open.store(true, Ordering::Relaxed);
-        self.traffic.answered(self.method, 200);
+    /// Whether it has opened.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened.get().is_some()
+    }
+
+    /// It has ended after so many events.
+    pub(crate) fn ended(&self, events: u64) {
+        if let (Some(line), Some(opened)) = (&self.line, self.opened.get()) {
+            line.ended(&self.traffic.route.route, opened.elapsed(), events);
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct EventStream {
     hint_ms: Option<u32>,
     state: State,
     _permit: StreamPermit,
-    _seen: Option<Arc<StreamSeen>>,
+    seen: Option<Arc<StreamSeen>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl EventStream {
         seen: Option<Arc<StreamSeen>>,
     ) -> Self {
         if let Some(seen) = &seen {
-            seen.opened();
+            seen.opens();
         }
         Self {
             topics_left: subscription.topics(),
@@ -62,7 +62,7 @@ impl EventStream {
             hint_ms: Some(retry_ms),
             state: State::Open,
             _permit: permit,
-            _seen: seen,
+            seen,
         }
     }
 
@@ -106,6 +106,14 @@ impl EventStream {
                 self.state = State::Ended;
                 Bytes::from_static(b": too slow; events were lost\n\n")
             }
+        }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        if let Some(seen) = &self.seen {
+            seen.ended(self.subscription.events());
         }
     }
 }

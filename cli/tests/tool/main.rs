@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod find;
 mod inspect;
+mod log;
 mod mistakes;
 mod publish;
 mod push;

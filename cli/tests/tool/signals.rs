@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A process that runs, and what it says.
-struct Running {
+pub(crate) struct Running {
     shop: Shop,
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
@@ -47,18 +47,18 @@ impl Running {
         running
     }
 
-    fn front(server: &Server, file: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn front(server: &Server, file: &str, arguments: &[&str]) -> Self {
         let shop = Shop::at(server.url());
         shop.write("tempest.toml", file);
         Self::start(shop, &[&["front", "--listen", "127.0.0.1:0"], arguments].concat())
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.said.lock().expect("no panic").clone()
     }
 
     /// The first line with this text, once it is said.
-    fn line(&self, text: &str) -> String {
+    pub(crate) fn line(&self, text: &str) -> String {
         let mut found = None;
         eventually(&format!("{text:?} is said"), || {
             found = self.lines().into_iter().find(|line| line.contains(text));
@@ -86,7 +86,7 @@ impl Running {
         stream
     }
 
-    fn status(&self, path: &str) -> String {
+    pub(crate) fn status(&self, path: &str) -> String {
         let mut answer = String::new();
         self.request(&format!("GET {path} HTTP/1.1")).read_to_string(&mut answer).expect("an answer");
         answer.split(' ').nth(1).expect("a status").to_owned()
@@ -135,7 +135,8 @@ fn a_changed_file_is_in_force_after_sighup_and_the_changes_are_said() {
         (front.status("/old/tempest.toml"), front.status("/new/tempest.toml")),
         ("404".into(), "200".into())
     );
-    front.line("DEBUG");
+    TcpStream::connect(&front.address).expect("the front listens").write_all(b"GET / HT").expect("sent");
+    assert!(front.line("DEBUG").contains("a connection ended early"));
     front.reload(&table("/new", more));
     let line = front.line("reloaded: ");
     let expected = "reloaded: nothing has changed; needs a restart: redis.prefix tempest → other";

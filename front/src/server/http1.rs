@@ -32,7 +32,7 @@ use super::{
     takeover::{Taken, Takeover},
     watched::{Hold, Watched, bare_refusal},
 };
-use crate::{Refusal, config::HttpConfig, exchange};
+use crate::{Refusal, access_log, config::HttpConfig, exchange};
 
 /// How long a client may take to read the last response and to close.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -63,9 +63,10 @@ where
     let config = serving.cluster.shared.config.load().http.clone();
     let watched = Watched::new(socket, owed.clone(), takeover.clone());
     let hold = watched.hold();
-    let metrics = serving.cluster.shared.metrics.clone();
+    let shared = serving.cluster.shared.clone();
     let said = |code| {
-        metrics.refused(code);
+        shared.metrics.refused(code);
+        access_log::unread(peer, code, shared.config.load().access_log);
         Refusal::new(code).last_words()
     };
     let left = AtomicUsize::new(match config.keep_alive_requests_max {
@@ -81,8 +82,8 @@ where
             if !peer.is_tls {
                 request.extensions_mut().insert(takeover);
             }
-            let response = exchange::answer(&serving, request, peer).await;
-            Ok::<_, Infallible>(debt.with(if is_last { exchange::closing(response) } else { response }))
+            let answered = exchange::answer(&serving, request, peer).await;
+            Ok::<_, Infallible>(debt.with(if is_last { answered.closing() } else { answered }))
         })
     });
     let mut connection = builder(&config).serve_connection(TokioIo::new(watched), service);

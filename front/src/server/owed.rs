@@ -16,6 +16,8 @@ use http::Response;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::{access_log::Line, exchange::Answered};
+
 /// The responses a connection owes. Clones count the same ones.
 #[derive(Clone, Default)]
 pub(super) struct Owed(Arc<State>);
@@ -62,8 +64,9 @@ impl Owed {
 
 impl Debt {
     /// It is paid when this response's body ends or is given up.
-    pub(super) fn with(self, response: Response<Body>) -> Response<OwedBody> {
-        response.map(|body| OwedBody { body, _debt: self })
+    pub(super) fn with(self, answered: Answered) -> Response<OwedBody> {
+        let Answered { response, line } = answered;
+        response.map(|body| OwedBody { body, line, _debt: self })
     }
 }
 
@@ -81,6 +84,8 @@ pin_project! {
     pub(super) struct OwedBody {
         #[pin]
         body: Body,
+        // Written when the rest is dropped.
+        line: Option<Box<Line>>,
         _debt: Debt,
     }
 }
@@ -93,7 +98,12 @@ impl http_body::Body for OwedBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(context)
+        let this = self.project();
+        let polled = this.body.poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some(line)) = (&polled, this.line) {
+            line.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

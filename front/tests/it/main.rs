@@ -10,6 +10,7 @@ mod client;
 mod event_source;
 mod scene;
 
+mod access_log;
 mod admin;
 mod binding;
 mod cancelling;
