@@ -67,7 +67,9 @@ where
     let said = |code| {
         shared.metrics.refused(code);
         access_log::unread(peer, code, shared.config.load().access_log);
-        Refusal::new(code).last_words()
+        let refusal = Refusal::new(code);
+        serving.recent.note(&refusal, Some(&peer.address.ip().to_canonical()), None, None);
+        refusal.last_words()
     };
     let left = AtomicUsize::new(match config.keep_alive_requests_max {
         0 => usize::MAX,

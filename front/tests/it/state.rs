@@ -101,12 +101,20 @@ fn streams_and_refusals_are_shown() {
     let mut client = front.client();
     client.send("BREW /pot?secret=hunter2 HTTP/1.1\r\nhost: a\r\nexpect-nothing: x\r\ncontent-length: 9999999\r\n\r\n");
     assert_eq!(client.response().status, 413);
+    let mut unreadable = front.client();
+    unreadable.send("\x01\r\n\r\n");
+    assert_eq!(unreadable.response().status, 400);
     let state = until(&front, "both are seen", |state| {
-        state["streams"]["open"] == 3 && state["refusals"].as_array().is_some_and(|all| all.len() == 1)
+        state["streams"]["open"] == 3 && state["refusals"].as_array().is_some_and(|all| all.len() == 2)
     });
     let topics = json!([{"topic": "b", "subscribers": 2}, {"topic": "a", "subscribers": 1}]);
     assert_eq!(state["streams"]["topics"], topics);
-    let refusal = &state["refusals"][0];
+    let unread = &state["refusals"][0];
+    assert_eq!(
+        (&unread["code"], &unread["path"], &unread["client"]),
+        (&json!("bad_http"), &Value::Null, &json!("127.0.0.1"))
+    );
+    let refusal = &state["refusals"][1];
     assert_eq!((&refusal["code"], &refusal["status"]), (&json!("too_large"), &json!(413)));
     assert_eq!(
         (&refusal["method"], &refusal["path"], &refusal["client"]),
