@@ -7,6 +7,8 @@ mod connections;
 mod jobs;
 mod page;
 mod process;
+#[cfg(test)]
+mod published;
 mod samples;
 mod table;
 mod traffic;

@@ -87,6 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_reason_is_documented() {
+        let page = include_str!("../../../docs/operations/observing.md");
+        for (word, _) in Unready::WORDS {
+            assert!(page.contains(&format!("| `{word}` |")), "{word}");
+        }
+    }
+
+    #[test]
     fn reasons_are_told_with_their_meaning_and_age() {
         assert_eq!(to_json(&[]), "{\"ready\":true,\"reasons\":[]}\n");
         let away = Unready { reason: "redis_away", lasts: Some(Duration::from_millis(1_200)) };
