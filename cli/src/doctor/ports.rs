@@ -18,7 +18,9 @@ const QUESTION: &[u8] = b"GET / HTTP/1.1\r\naccept: application/problem+json\r\n
 /// A finding for each address that is listened on.
 pub(super) fn judge(front: &FrontConfig) -> Vec<Finding> {
     let addresses = front.listen.iter().chain(&front.tls.listen);
-    addresses.map(|address| judge_one(address)).collect()
+    // Nobody named the usual one of the admin listener: any other does as well.
+    let admin = front.admin.listen.iter().filter(|_| !front.admin.any_port);
+    addresses.chain(admin).map(|address| judge_one(address)).collect()
 }
 
 fn judge_one(address: &str) -> Finding {
