@@ -70,19 +70,30 @@ pub(crate) struct QueueState {
     pub(crate) load: Load,
     /// What became of its jobs.
     pub(crate) jobs: Jobs,
-    /// When somebody without a lease last took a job.
+    /// Until when it counts as served although nobody is known to have a lease.
     served: Mutex<Option<Instant>>,
 }
 
 impl QueueState {
     /// Somebody without a lease took a job: the queue counts as served for a minute.
     pub(crate) fn was_served(&self) {
-        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.serves(limits::SERVED);
+    }
+
+    /// Somebody who has not been seen yet answered a job: the queue counts as served until the next looks at it.
+    pub(crate) fn was_answered(&self) {
+        self.serves(limits::LEASE);
+    }
+
+    fn serves(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        *served = (*served).max(Some(until));
     }
 
     pub(crate) fn served_lately(&self) -> bool {
         let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.is_some_and(|served| served.elapsed() < limits::SERVED)
+        served.is_some_and(|until| Instant::now() < until)
     }
 }
 

@@ -266,7 +266,12 @@ impl Call {
         let presence = self.leave.shared.broker.presence();
         if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
             match timeout(self.leave.plan.no_worker_wait, self.waiter.reply()).await {
-                Ok(reply) => return self.answered(reply),
+                Ok(reply) => {
+                    self.leave.state.was_answered();
+                    return self.answered(reply);
+                }
+                // Others were answered meanwhile: whoever did that is busy.
+                Err(_) if self.leave.state.served_lately() => {}
                 Err(_) => self.take_back().await?,
             }
         }

@@ -62,6 +62,24 @@ fn a_slow_one_that_took_the_job_is_waited_for_and_counts_for_a_minute() {
     assert_eq!(client.response().text(), "again");
 }
 
+/// A worker that has just started is not seen yet; what waits for it meanwhile is not refused.
+#[test]
+fn whoever_answers_one_is_not_nobody_to_the_others() {
+    let scene = Scene::without_worker(Server::start());
+    let front = scene.front();
+    let (mut one, mut other) = (front.client(), front.client());
+    one.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    other.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let job = scene.claim();
+    scene.answer(&job, 200, &[], b"first");
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let job = scene.claim();
+    scene.answer(&job, 200, &[], b"second");
+    let mut answers = [one.response().text(), other.response().text()];
+    answers.sort();
+    assert_eq!(answers, ["first", "second"]);
+}
+
 #[test]
 fn a_queue_that_was_used_but_has_nobody_is_refused_again() {
     let scene = Scene::without_worker(Server::start());
