@@ -49,3 +49,33 @@ fn every_setting_that_a_page_names_is_one() {
     }
     assert!(named > 30, "the pages were not read: {named}");
 }
+
+#[test]
+fn every_link_in_a_page_leads_somewhere() {
+    let mut followed = 0;
+    for page in [pages(&root().join("docs")), pages(&root().join("deploy"))].concat() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            let path = link.split('#').next().unwrap_or_default();
+            if !path.is_empty() && !path.contains("://") {
+                let target = page.parent().unwrap().join(path);
+                assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+                followed += 1;
+            }
+        }
+    }
+    assert!(followed > 20, "the pages were not read: {followed}");
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let docs = root().join("docs");
+    let index = std::fs::read_to_string(docs.join("README.md")).unwrap();
+    for page in pages(&docs) {
+        let path = page.strip_prefix(&docs).unwrap().display().to_string();
+        assert!(
+            path == "README.md" || index.contains(&format!("({path})")),
+            "docs/README.md does not name {path}"
+        );
+    }
+}
