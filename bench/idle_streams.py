@@ -1,31 +1,123 @@
 #!/usr/bin/env python3
 """Memory and CPU of idle EventSource streams: opens N of them on a front and reads what /proc says of it.
 
-usage: bench/idle_streams.py [--streams 15000] [--topics 1] [--seconds 30] [--tempest target/release/tempest]
-                             [--embed target/release/embed]
+usage: bench/idle_streams.py [--streams 15000] [--seconds 60] [--only plain,tls,http2,axum]
+                             [--tempest target/release/tempest] [--embed target/release/embed]
 
-The front takes its sockets back from hyper; the embed example, served by axum, keeps them: both in one run.
-Prints one line a server: resident bytes per stream (whole process, after minus before), CPU per stream and second.
+plain   the front takes the socket back from hyper
+tls     HTTP/1.1 in TLS, a connection a stream
+http2   HTTP/2 in TLS, a connection a stream, as browsers do
+axum    the embed example: plaintext, the stream is a response body
+
+Prints one line each: resident bytes a stream (whole process, after minus before), CPU a stream and second while they
+are idle but for heartbeats each 25 s, and how many then heard an event. Exit code 1 if one did not, or if a stream in
+plaintext needs more than 4,096 bytes or 2 us.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import resource
+import selectors
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "acceptance"))
+
+from crowd import frame, get_http2  # noqa: E402
+
+REQUEST = b"GET /sub/bench HTTP/1.1\r\nhost: localhost\r\n\r\n"
+PING, ACK = 6, 1
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Client:
+    """A client of one stream on one connection, in plaintext."""
+
+    def __init__(self, port):
+        self.sock = self.connected(socket.create_connection(("127.0.0.1", port), 30))
+        self.text, self.beats = b"", 0
+        self.ask()
+        while b"retry:" not in self.text:
+            self.take(self.sock.recv(4096))
+        self.text = b""
+        self.sock.setblocking(False)
+
+    def connected(self, sock):
+        return sock
+
+    def ask(self):
+        self.sock.sendall(REQUEST)
+
+    def read(self):
+        """What has come, if anything."""
+        with contextlib.suppress(ssl.SSLWantReadError, BlockingIOError):
+            while True:
+                self.take(self.sock.recv(4096))
+
+    def take(self, piece):
+        if not piece:
+            sys.exit(f"a stream has ended: {self.text!r}")
+        self.beats += piece.count(b":\n\n")
+        self.text += piece
+
+    def heard(self):
+        """Whether the event has come."""
+        return b"data: ping" in self.text
+
+
+def trusting(protocol):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+class TlsClient(Client):
+    """The same in TLS."""
+
+    context = trusting("http/1.1")
+
+    def connected(self, sock):
+        return self.context.wrap_socket(sock)
+
+
+class Http2Client(TlsClient):
+    """The same with HTTP/2; pings are answered."""
+
+    context = trusting("h2")
+    frames = b""
+
+    def ask(self):
+        self.sock.sendall(get_http2("localhost", "/sub/bench"))
+
+    def take(self, piece):
+        self.frames += piece
+        while len(self.frames) >= 9 and len(self.frames) >= (end := 9 + int.from_bytes(self.frames[:3], "big")):
+            kind, flags, payload = self.frames[3], self.frames[4], self.frames[9:end]
+            if kind == PING and not flags & ACK:
+                self.sock.sendall(frame(PING, ACK, 0, payload))
+            elif kind == 0:
+                super().take(payload)
+            self.frames = self.frames[end:]
+        if not piece:
+            super().take(b"")
+
+
+RESIDENT_MAX, CPU_US_MAX = 4_096, 2
+KINDS = {"plain": Client, "tls": TlsClient, "http2": Http2Client, "axum": Client}
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 def resident_bytes(pid):
@@ -40,7 +132,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for(port, seconds=10):
+def wait_for(port, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -50,89 +142,100 @@ def wait_for(port, seconds=10):
     sys.exit(f"nothing listens on port {port}")
 
 
-def open_stream(port, topic):
-    stream = socket.create_connection(("127.0.0.1", port), 10)
-    stream.sendall(f"GET /sub/{topic} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-    head = b""
-    while b"retry:" not in head:
-        part = stream.recv(4096)
-        if not part:
-            sys.exit(f"a stream was refused: {head!r}")
-        head += part
-    if not head.startswith(b"HTTP/1.1 200"):
-        sys.exit(f"a stream was refused: {head!r}")
-    return stream
+def read_for(selector, seconds, done=lambda: False):
+    """Reads and answers as clients do, for this time or until it is done."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not done():
+        for key, _ in selector.select(min(left, 0.5)):
+            key.data.read()
 
 
-def publish(redis_port, topic, payload):
-    subprocess.run(["redis-cli", "-p", str(redis_port), "publish", topic, payload], check=True, capture_output=True)
-
-
-def measure(name, process, port, redis_port, options):
+def measure(kind, process, port, redis_port, options):
+    """Prints the figures of one server. False if a stream did not hear the event, or costs more than it may."""
     wait_for(port)
     time.sleep(1)
-    before = resident_bytes(process.pid)
-    begun = time.monotonic()
-    streams = [open_stream(port, f"bench{n % options.topics}") for n in range(options.streams)]
+    before, begun = resident_bytes(process.pid), time.monotonic()
+    clients, selector = [], selectors.DefaultSelector()
+    for _ in range(options.streams):
+        client = KINDS[kind](port)
+        selector.register(client.sock, selectors.EVENT_READ, client)
+        clients.append(client)
+        if len(clients) % 500 == 0:
+            read_for(selector, 0.01)
     opened = time.monotonic() - begun
-    time.sleep(3)
+    read_for(selector, 3)
     idle, cpu, clock = resident_bytes(process.pid), cpu_seconds(process.pid), time.monotonic()
-    time.sleep(options.seconds)
+    beats = sum(client.beats for client in clients)
+    read_for(selector, options.seconds)
     cpu = (cpu_seconds(process.pid) - cpu) / (time.monotonic() - clock)
-    for topic in range(options.topics):
-        publish(redis_port, f"bench{topic}", '["ping"]')
-    heard = 0
-    for stream in streams:
-        stream.settimeout(10)
-        text = b""
-        while b"data: ping" not in text:
-            part = stream.recv(4096)
-            if not part:
-                break
-            text += part
-        heard += b"data: ping" in text
+    beats = sum(client.beats for client in clients) - beats
+    idle = max(idle, resident_bytes(process.pid))
+    publish = ["redis-cli", "-p", str(redis_port), "publish", "bench", '["ping"]']
+    subprocess.run(publish, check=True, capture_output=True)
+    read_for(selector, 20, lambda: all(client.heard() for client in clients))
+    heard = sum(client.heard() for client in clients)
     print(
-        f"{name}: {options.streams} streams opened in {opened:.1f} s;"
+        f"{kind:6}{options.streams} streams opened in {opened:.1f} s;"
         f" {(idle - before) / options.streams:.0f} B resident a stream"
         f" ({before / 1e6:.1f} -> {idle / 1e6:.1f} MB, whole process);"
-        f" {cpu / options.streams * 1e6:.2f} us CPU a stream and second;"
-        f" {heard} of {options.streams} heard an event",
+        f" {cpu / options.streams * 1e6:.2f} us CPU a stream and second,"
+        f" {beats / options.streams:.2f} heartbeats each in {options.seconds:.0f} s;"
+        f" {heard} heard an event",
         flush=True,
     )
-    for stream in streams:
-        stream.close()
-    return heard == options.streams
+    for client in clients:
+        client.sock.close()
+    selector.close()
+    resident, cpu_us = (idle - before) / options.streams, cpu / options.streams * 1e6
+    cheap = kind != "plain" or (resident <= RESIDENT_MAX and cpu_us <= CPU_US_MAX)
+    return cheap and heard == options.streams
+
+
+def certificate(folder):
+    """A certificate for localhost, and its key."""
+    pem, key = f"{folder}/a.pem", f"{folder}/a.key"
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", pem]
+    subprocess.run(["openssl", "req", "-x509", *new, "-subj", "/CN=localhost"], check=True, capture_output=True)
+    return pem, key
+
+
+def serve(kind, folder, options):
+    """A Redis and a server of a kind, measured and ended."""
+    redis_port, port, tls_port = free_ports(3)
+    url, processes = f"redis://127.0.0.1:{redis_port}", []
+    environment = {**os.environ, "TEMPEST_REDIS_URL": url, "PORT": str(port), "RUST_LOG": "warn", "TEMPEST_LOG": "warn"}
+    pem, key = certificate(folder)
+    tls = ["--tls-listen", f"127.0.0.1:{tls_port}", "--tls-certificate", pem, "--tls-key", key]
+    front = [options.tempest, "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url]
+    if kind in ("tls", "http2"):
+        front, port = front + tls, tls_port
+    redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+    try:
+        processes.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
+        wait_for(redis_port)
+        command = [options.embed] if kind == "axum" else front
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder))
+        return measure(kind, processes[-1], port, redis_port, options)
+    finally:
+        for process in reversed(processes):
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=15_000)
-    parser.add_argument("--topics", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--only", default=",".join(KINDS))
     parser.add_argument("--tempest", default=ROOT / "target/release/tempest")
     parser.add_argument("--embed", default=ROOT / "target/release/embed")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    processes, complete = [], True
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            redis_port, port, embed_port = free_port(), free_port(), free_port()
-            url = f"redis://127.0.0.1:{redis_port}"
-            redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-            processes.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
-            wait_for(redis_port)
-            environment = {**os.environ, "TEMPEST_REDIS_URL": url, "PORT": str(embed_port), "RUST_LOG": "warn"}
-            front = [options.tempest, "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url]
-            processes.append(subprocess.Popen(front, env=environment, stdout=subprocess.DEVNULL))
-            complete &= measure("front", processes[-1], port, redis_port, options)
-            processes.append(subprocess.Popen([options.embed], env=environment, stdout=subprocess.DEVNULL))
-            complete &= measure("axum ", processes[-1], embed_port, redis_port, options)
-        finally:
-            for process in reversed(processes):
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                process.wait(20)
+    complete = True
+    for kind in options.only.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            complete &= serve(kind, folder, options)
     sys.exit(0 if complete else 1)
 
 

@@ -62,7 +62,8 @@ impl Connection {
             }
         };
         match self.tls.clone() {
-            Some(tls) => self.serve_tls(&tls, socket, address, place).await,
+            // Apart, since a handshake needs much more room than all else a connection waits for.
+            Some(tls) => Box::pin(self.serve_tls(&tls, socket, address, place)).await,
             None => self.serve_plain(socket, address, place).await,
         }
     }

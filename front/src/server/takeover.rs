@@ -6,22 +6,18 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, ready},
     time::SystemTime,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::listen::PATIENCE;
 use crate::{Refusal, stream::EventStream};
@@ -98,26 +94,26 @@ async fn write_all(socket: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> 
 
 /// The next bytes of the stream; none when it ends or the client has left.
 async fn next(stream: &mut EventStream, socket: &TcpStream) -> Option<Bytes> {
-    let mut gone = pin!(left(socket));
     poll_fn(|context| match stream.poll_bytes(context) {
         Poll::Ready(bytes) => Poll::Ready(bytes),
-        Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+        Poll::Pending => poll_left(socket, context).map(|()| None),
     })
     .await
 }
 
-/// Resolves when the client closes its side. What it sends meanwhile means nothing and is thrown away.
-async fn left(socket: &TcpStream) {
-    loop {
-        if socket.ready(Interest::READABLE).await.is_err() {
-            return;
-        }
+/// Ready when the client closes its side. What it sends meanwhile means nothing and is thrown away.
+///
+/// Asked in this way and not with a future, the socket forgets whom it was to wake before: that was the task that served
+/// HTTP, whose memory would be kept for as long as the stream is idle.
+fn poll_left(socket: &TcpStream, context: &mut Context<'_>) -> Poll<()> {
+    while ready!(socket.poll_read_ready(context)).is_ok() {
         match socket.try_read(&mut [0; 512]) {
-            Ok(0) => return,
-            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+            Ok(0) => break,
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => break,
             Ok(_) | Err(_) => {}
         }
     }
+    Poll::Ready(())
 }
 
 fn head_bytes(head: Response<()>) -> Vec<u8> {
