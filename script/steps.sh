@@ -137,7 +137,8 @@ step_container() {
 # acceptance FILE: judges the built binary from outside.
 acceptance() {
   wants redis redis-server
-  compile build --locked --quiet --bins --package tempest --package tempest-example-hello
+  compile build --locked --quiet --bins --package tempest --package tempest-example-hello \
+    --package tempest-example-traces
   export TEMPEST_BIN=$target/debug/tempest TEMPEST_TEST_LENGTH=$length
   PATH="$target/debug:$root/.venv/bin:$PATH" "$root/acceptance/$1"
 }

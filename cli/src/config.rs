@@ -60,6 +60,13 @@ impl Value {
     }
 }
 
+/// Where traces go; empty: nowhere.
+pub(crate) struct Trace<'c> {
+    pub(crate) endpoint: &'c str,
+    pub(crate) sample: f64,
+    pub(crate) service: &'c str,
+}
+
 /// All settings, routes and workers that are in force.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -190,6 +197,7 @@ impl Config {
                 header_fields_max: self.size("http.header_fields_max"),
                 target_bytes_max: self.size("http.target_bytes_max"),
             },
+            traces: !self.text("trace.endpoint").is_empty(),
             tls: self.tls(),
             access_log: self.text("log.access").parse().unwrap_or_default(),
             admin: self.admin(),
@@ -242,6 +250,15 @@ impl Config {
     pub(crate) fn supervisor(&self) -> Options {
         let grace = Duration::from_millis(self.number("supervisor.grace_ms"));
         Options { grace, ..Options::default() }
+    }
+
+    /// Where traces go.
+    pub(crate) fn trace(&self) -> Trace<'_> {
+        Trace {
+            endpoint: self.text("trace.endpoint"),
+            sample: self.text("trace.sample").parse().unwrap_or(1.0),
+            service: self.text("trace.service"),
+        }
     }
 
     /// What is logged, and how.

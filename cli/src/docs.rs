@@ -61,10 +61,12 @@ fn value(kind: Kind) -> String {
         Kind::Integer { min, max } => format!("{min} to {max}"),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::Addresses => "`host:port`, several".into(),
+        Kind::Share => "0 to 1".into(),
+        Kind::Text => "text".into(),
         Kind::Path => "file".into(),
         Kind::Networks => "addresses and networks".into(),
         Kind::Fields => "header fields".into(),
-        Kind::Url => "URL".into(),
+        Kind::Url | Kind::HttpUrl => "URL".into(),
         Kind::Prefix | Kind::TopicPrefix => "prefix".into(),
         Kind::Filter => "filter".into(),
     }

@@ -149,6 +149,11 @@ impl Reader<'_> {
     fn text_of(&self, setting: &Setting, value: &DeValue<'_>) -> Result<String, &'static str> {
         match setting.kind {
             Kind::Integer { .. } => number(value).map(|number| number.to_string()).ok_or("a whole number"),
+            Kind::Share => match value {
+                DeValue::Integer(whole) if whole.radix() == 10 => Ok(whole.as_str().to_owned()),
+                DeValue::Float(share) => Ok(share.as_str().to_owned()),
+                _ => Err("a number"),
+            },
             Kind::Addresses | Kind::Networks => {
                 let list = value.as_array().and_then(|items| {
                     items.iter().map(|item| item.get_ref().as_str()).collect::<Option<Vec<_>>>()

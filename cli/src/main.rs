@@ -22,6 +22,7 @@ mod service;
 mod setting;
 mod signals;
 mod successor;
+mod traces;
 mod watch;
 
 use std::{process::ExitCode, time::Duration};

@@ -57,6 +57,12 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// A filter of log levels.
     Filter,
+    /// `http://…` or `https://…`; may be empty.
+    HttpUrl,
+    /// A number from 0 to 1.
+    Share,
+    /// Any text but none.
+    Text,
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -152,6 +158,12 @@ settings! {
         "What all topics begin with; for clusters that share a Redis.";
     "supervisor.grace_ms" "grace-ms" "TEMPEST_GRACE_MS" (Kind::Integer { min: 0, max: HOUR_MS }) "10000" [UP]
         "How long a worker may take to end after SIGTERM, in milliseconds.";
+    "trace.endpoint" "trace-endpoint" "TEMPEST_TRACE_ENDPOINT" (Kind::HttpUrl) "" [FRONT | UP]
+        "Where a span of each request is sent to, a collector that takes OTLP over HTTP, like http://127.0.0.1:4318; empty is nowhere.";
+    "trace.sample" "trace-sample" "TEMPEST_TRACE_SAMPLE" (Kind::Share) "1" [FRONT | UP]
+        "The share of traces that begin here and are sent, from 0 to 1; a client that sends a traceparent decides for its own.";
+    "trace.service" "trace-service" "TEMPEST_TRACE_SERVICE" (Kind::Text) "tempest" [FRONT | UP]
+        "What the front is called in traces.";
     "log.filter" "log" "TEMPEST_LOG" (Kind::Filter) "info" [CONNECT | FRONT | UP]
         "What is logged: error, warn, info, debug or trace; or a filter like tempest_broker=debug.";
     "log.format" "log-format" "TEMPEST_LOG_FORMAT" (Kind::Word(&["text", "json"])) "text" [CONNECT | FRONT | UP]
@@ -161,7 +173,8 @@ settings! {
 }
 
 /// Settings, and sections of them, that a running front cannot change. All others follow a reload.
-const NEED_RESTART: &[&str] = &["front.listen", "tls.listen", "admin", "redis", "supervisor", "log.format"];
+const NEED_RESTART: &[&str] =
+    &["front.listen", "tls.listen", "admin", "redis", "supervisor", "trace", "log.format"];
 
 /// Whether a change of this setting waits for a restart.
 pub(crate) fn needs_restart(key: &str) -> bool {
@@ -207,6 +220,19 @@ impl Setting {
             Kind::Path => Ok(()),
             Kind::Networks => Proxies::new(&split(value).collect::<Vec<_>>()).map(drop),
             Kind::Fields => fields(value).map(drop),
+            Kind::HttpUrl if value.is_empty() => Ok(()),
+            Kind::HttpUrl => {
+                let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+                let good = |rest: &str| !rest.starts_with('/') && !rest.contains(char::is_whitespace);
+                let good = rest.is_some_and(|rest| !rest.is_empty() && good(rest));
+                if good { Ok(()) } else { wrong("a URL like http://127.0.0.1:4318") }
+            }
+            Kind::Share => match value.parse::<f64>() {
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(()),
+                _ => wrong("a number from 0 to 1"),
+            },
+            Kind::Text if value.trim().is_empty() => wrong("a name"),
+            Kind::Text => Ok(()),
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => wrong(&words.join(" or ")),
             Kind::Filter => match tracing_subscriber::EnvFilter::builder().parse(value) {
@@ -224,7 +250,9 @@ impl Setting {
             Kind::Path => "FILE",
             Kind::Networks => "NETWORKS",
             Kind::Fields => "FIELDS",
-            Kind::Url => "URL",
+            Kind::Url | Kind::HttpUrl => "URL",
+            Kind::Share => "SHARE",
+            Kind::Text => "TEXT",
             Kind::Prefix | Kind::TopicPrefix => "PREFIX",
             Kind::Word(_) => "WORD",
             Kind::Filter => "LEVEL",
@@ -334,6 +362,13 @@ mod tests {
         assert!(wrong("redis.prefix", "a b").contains("prefix"));
         assert!(wrong("front.response_headers", "x").contains("name: value"));
         assert!(wrong("front.response_headers", "a b: c").contains("no name of a header field"));
+        for endpoint in ["127.0.0.1:4318", "http://", "http:///v1", "grpc://a:4317", "http://a b"] {
+            assert!(wrong("trace.endpoint", endpoint).contains("http://127.0.0.1:4318"), "{endpoint}");
+        }
+        for share in ["-0.1", "1.1", "NaN", "half", ""] {
+            assert!(wrong("trace.sample", share).contains("from 0 to 1"), "{share}");
+        }
+        assert!(wrong("trace.service", " ").contains("a name"));
         assert!(wrong("log.format", "xml").contains("text or json"));
         assert!(wrong("front.trusted_proxies", "10.0.0.0/8,proxy").contains("\"proxy\" is no address"));
     }

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["tempest-protocol", "tempest-broker", "tempest-front", "tempest-worker", "tempest-supervisor"],
     ),
     ("tempest-example-hello", &["tempest-worker"]),
+    ("tempest-example-traces", &["tempest-worker"]),
     ("tempest-example-embed", &["tempest-broker", "tempest-front"]),
 ];
 

@@ -23,6 +23,7 @@ use crate::{
     limits::Census,
     load::Load,
     metrics::{Jobs, Metrics},
+    trace::Tracer,
     wheel::Wheel,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Cancels that are on their way, and streams that took their socket over.
     pub(crate) tasks: TaskTracker,
+    /// If requests are traced.
+    pub(crate) tracer: Option<Tracer>,
     /// Replies that cannot be used.
     pub(crate) unusable: Rarely,
     pub(crate) metrics: Arc<Metrics>,
@@ -112,6 +115,7 @@ impl Cluster {
         }
 
         let stopping = CancellationToken::new();
+        let tracer = config.traces.then(Tracer::new);
         let shared = Shared {
             inbox,
             topics,
@@ -121,6 +125,7 @@ impl Cluster {
             wheel: Arc::new(Wheel::new(stopping.clone())),
             stopping,
             tasks: TaskTracker::new(),
+            tracer,
             unusable: Rarely::default(),
             metrics: Arc::default(),
             opened: Instant::now(),

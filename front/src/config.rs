@@ -50,6 +50,8 @@ pub struct FrontConfig {
     pub drain_ms: u64,
     /// Who is told where the time of a request went.
     pub server_timing: ServerTiming,
+    /// Whether requests are traced, with the tracer provider (OpenTelemetry) the process has when the front starts.
+    pub traces: bool,
     /// How long it still serves after it has said that it is no longer ready, in milliseconds: the time a load
     /// balancer takes to notice.
     pub stop_delay_ms: u64,
@@ -88,6 +90,7 @@ impl Default for FrontConfig {
             response_headers: BTreeMap::new(),
             drain_ms: 30_000,
             server_timing: ServerTiming::default(),
+            traces: false,
             stop_delay_ms: 0,
             trusted_proxies: Proxies::default(),
             proxy_protocol: false,

@@ -20,6 +20,7 @@ use crate::{
     router::Found,
     seen::{Seen, StreamSeen},
     server::{Peer, Serving},
+    trace::RequestSpan,
 };
 
 /// With this field, whatever its value, a client asks for `Server-Timing`.
@@ -106,18 +107,22 @@ struct Exchange {
     /// How its client reads a refusal.
     form: Form,
     seen: Seen,
+    /// If requests are traced.
+    span: Option<RequestSpan>,
 }
 
 impl Exchange {
     fn begin(serving: &Serving, request: &mut Request<Body>, peer: Peer) -> Self {
         let config = serving.cluster.shared.config.load();
         let caller = Caller::admit(request, peer, &config.trusted_proxies);
+        let span = serving.cluster.shared.tracer.as_ref().map(|tracer| tracer.begin(request, &caller));
         let asked = || request.headers().contains_key(ASKS_TIMING);
         Self {
             tells_timing: config.server_timing.tells(asked),
             line: Line::begin(request, caller, config.access_log),
             form: Form::of(request.headers()),
             seen: Seen::new(request),
+            span,
         }
     }
 
@@ -130,10 +135,13 @@ impl Exchange {
             request.extensions_mut().insert::<Arc<StreamSeen>>(stream);
         }
         self.seen.takes(traffic);
+        if let Some(span) = &self.span {
+            span.routed(request.method(), found.path());
+        }
     }
 
     fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Answered {
-        let Self { tells_timing, line, form, seen } = self;
+        let Self { tells_timing, line, form, seen, span } = self;
         let (id, code) = (&line.caller.request_id, answer.as_ref().err().map(Refusal::code));
         if let Some(code) = code {
             metrics.refused(code);
@@ -143,9 +151,13 @@ impl Exchange {
             response.headers_mut().insert(REQUEST_ID, id.to_header());
         }
         let now = Instant::now();
-        let parts = Parts::of(line.began, now, response.extensions().get().copied());
+        let job = response.extensions().get().copied();
+        let parts = Parts::of(line.began, now, job);
         if tells_timing && let Some(value) = parts.to_header() {
             response.headers_mut().append(SERVER_TIMING, value);
+        }
+        if let Some(span) = span {
+            span.end(response.status(), code, job, &parts);
         }
         let status = response.status().as_u16();
         seen.ended(metrics, status, now - line.began, &parts);

@@ -23,6 +23,7 @@ mod seen;
 mod server;
 mod stream;
 mod sub;
+mod trace;
 mod translate;
 mod wheel;
 mod work;

@@ -28,6 +28,8 @@ pub(crate) struct Router {
 
 #[derive(Clone)]
 struct Entry {
+    /// As the route says it.
+    path: Arc<str>,
     methods: Arc<[Method]>,
     target: Target,
     policy: Option<Arc<Policy>>,
@@ -109,7 +111,7 @@ impl Router {
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
         let policy = Policy::of(route, config).map(Arc::new);
         let traffic = cluster.shared.metrics.traffic(name(route));
-        let entry = Entry { methods, target, policy, traffic };
+        let entry = Entry { path: route.path.as_str().into(), methods, target, policy, traffic };
         let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
         if let Some((folder, _)) = route.path.rsplit_once("{*")
             && route.topic.is_none()
@@ -169,6 +171,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The path as the route says it, with the names of its parts.
+    pub(crate) fn path(&self) -> &str {
+        &self.entry.path
+    }
+
     /// Where its requests are counted.
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         &self.entry.traffic

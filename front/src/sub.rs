@@ -20,6 +20,7 @@ use crate::{
     seen::StreamSeen,
     server::Takeover,
     stream::{EventStream, StreamPermit},
+    trace::Trace,
     wheel::retry_ms,
 };
 
@@ -91,6 +92,9 @@ impl Sub {
                 let caller = request.extensions().get::<Caller>();
                 if let Some(id) = caller.and_then(|caller| caller.request_id.as_ref()) {
                     head.headers_mut().insert(REQUEST_ID, id.to_header());
+                }
+                if let Some(trace) = request.extensions().get::<Trace>() {
+                    trace.opened();
                 }
                 takeover.take(head, stream).await
             }

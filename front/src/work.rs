@@ -26,6 +26,7 @@ use crate::{
     metrics::Outcome,
     parts::JobTime,
     refusal::Form,
+    trace::{TRACEPARENT, Trace, is_traceparent},
     translate,
 };
 
@@ -132,10 +133,13 @@ impl Inner {
         let twice = may_run_twice(parts, plan);
         let caller = Caller::of_parts(parts);
         let id = caller.request_id.clone().unwrap_or_else(RequestId::new).job_id();
+        if let Some(trace) = parts.extensions.get::<Trace>() {
+            trace.job(&id, &plan.queue, &plan.action);
+        }
         let args = translate::request_to_args(parts, caller, body).encode(plan.encoding);
         let now_ms = shared.broker.now_ms();
         let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
-        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = parts.headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|value| is_traceparent(value));
         let frame = Envelope {
             id: Some(id.clone()),
@@ -170,23 +174,6 @@ fn may_run_twice(parts: &request::Parts, plan: &Plan) -> bool {
     let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
     idempotent.contains(&parts.method)
         || (plan.idempotency_key && parts.headers.contains_key("idempotency-key"))
-}
-
-/// Whether a value is a `traceparent` that can be passed on (W3C Trace Context, section 3.2).
-fn is_traceparent(value: &str) -> bool {
-    let parts: Vec<_> = value.split('-').collect();
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let names = |part: &str, length: usize| hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    match parts.as_slice() {
-        [version, trace, parent, flags, rest @ ..] => {
-            let known = *version == "00" && rest.is_empty();
-            let later = hex(version, 2) && !matches!(*version, "00" | "ff");
-            (known || later) && names(trace, 32) && names(parent, 16) && hex(flags, 2)
-        }
-        _ => false,
-    }
 }
 
 /// Reads a body of at most so many bytes that never pauses for so long.

@@ -18,6 +18,7 @@ struct Inner {
     queue: Queue,
     broker: Broker,
     cancelled: CancellationToken,
+    traceparent: Option<String>,
 }
 
 impl Context {
@@ -26,8 +27,9 @@ impl Context {
         queue: Queue,
         broker: Broker,
         cancelled: CancellationToken,
+        traceparent: Option<String>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { envelope, queue, broker, cancelled }) }
+        Self { inner: Arc::new(Inner { envelope, queue, broker, cancelled, traceparent }) }
     }
 
     /// The job's id; none if its sender gave none.
@@ -66,9 +68,10 @@ impl Context {
         self.deadline_ms().map(left).map(Duration::from_millis)
     }
 
-    /// W3C trace context of the job.
+    /// W3C trace context for what is done for the job: it names the job's span if the program exports that (feature
+    /// `otel`), else whatever the job came with.
     pub fn traceparent(&self) -> Option<&str> {
-        self.inner.envelope.traceparent.as_deref()
+        self.inner.traceparent.as_deref()
     }
 
     /// Id of the session the request belongs to.
@@ -113,7 +116,7 @@ impl Context {
         let mut envelope = Envelope::new(Action::new(action)?);
         envelope.id = Some(id.clone());
         envelope.queued_at_ms = Some(self.inner.broker.now_ms());
-        envelope.traceparent = self.inner.envelope.traceparent.clone();
+        envelope.traceparent = self.inner.traceparent.clone();
         let frame = envelope.encode(&Raw::encode(Encoding::Json, args)?);
         self.inner.broker.announce(std::slice::from_ref(&queue)).await?;
         self.inner.broker.push(&queue, Lane::Normal, &frame, &Caps::default()).await?;

@@ -17,6 +17,9 @@
 //! A worker claims jobs, runs their handlers, replies and acks, at least once, as `protocol/SPEC.md` says. Handlers
 //! run on the tokio runtime: one that blocks a thread for long belongs into [`tokio::task::spawn_blocking`]. Starting
 //! and restarting worker processes, and recovering what a dead one held, is the supervisor's work, not done here.
+//!
+//! Each job runs in a `tracing` span of its own. With the feature `otel` the span continues the trace of whoever pushed
+//! the job, if the program has a layer of `tracing-opentelemetry`: see `examples/traces`.
 
 mod context;
 mod desk;
@@ -33,6 +36,7 @@ mod running;
 mod settling;
 mod shared;
 mod shutdown;
+mod trace;
 mod worker;
 
 pub use context::Context;

@@ -8,7 +8,7 @@ use tempest_broker::Broker;
 use tempest_protocol::{Code, Content, Envelope, Failure, Job, Timing, dead};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use crate::{
     Context, Failed,
@@ -16,6 +16,7 @@ use crate::{
     report::Ending,
     settling::{self, Settling},
     shared::{Held, InHand, Next, Shared},
+    trace,
 };
 
 /// How long a handler may take to notice that nobody waits any more, before it is dropped.
@@ -101,7 +102,7 @@ fn bury(shared: &Shared, job: &Job, failed: Failed) -> Settling {
 }
 
 /// How a handler's run ended.
-enum Ended {
+pub(crate) enum Ended {
     Itself(Outcome),
     Cancelled,
     Late,
@@ -125,9 +126,18 @@ async fn start(
         since_ms: since.claimed_at_ms,
         cancelled: cancelled.clone(),
     });
-    let context =
-        Context::new(envelope.clone(), held.run.queue().clone(), shared.broker.clone(), cancelled.clone());
-    let ended = attend(shared, envelope, handler(job, context), &cancelled).await;
+    let span = trace::begin(envelope, held.run.queue().as_str());
+    let context = Context::new(
+        envelope.clone(),
+        held.run.queue().clone(),
+        shared.broker.clone(),
+        cancelled.clone(),
+        trace::traceparent(&span, envelope),
+    );
+    let work = span.in_scope(|| handler(job, context));
+    let ended = attend(shared, envelope, work, &cancelled).instrument(span.clone()).await;
+    trace::end(&span, &ended);
+    drop(span);
     drop(entered);
     if let Some(id) = &envelope.id {
         shared.memory().finish(id, envelope.attempt);

@@ -16,6 +16,7 @@ use crate::{
     service,
     signals::{Signals, Told},
     successor::Origin,
+    traces::Traces,
 };
 
 /// What the front runs with, from its first moment on.
@@ -40,7 +41,10 @@ pub(crate) async fn run(args: &FrontArgs, given: Given) -> Result<(), Failure> {
     let log = log::start(&config, false);
     crate::open_files::raise();
     let start = Start { load: &load, origin, log, signals: Signals::listen()? };
-    start.signals.guard(Box::pin(start.serve(config, given))).await
+    let traces = Traces::start(&config)?;
+    let served = start.signals.guard(Box::pin(start.serve(config, given))).await;
+    traces.end().await;
+    served
 }
 
 impl Start<'_> {

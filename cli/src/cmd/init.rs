@@ -83,7 +83,7 @@ fn text() -> String {
 
 fn value(setting: &Setting) -> String {
     match setting.kind {
-        Kind::Integer { .. } => setting.default.to_owned(),
+        Kind::Integer { .. } | Kind::Share => setting.default.to_owned(),
         _ => format!("{:?}", setting.default),
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     reload::Reloader,
     service,
     signals::{Signals, Told},
+    traces::Traces,
     watch::Watch,
 };
 
@@ -51,7 +52,10 @@ pub(crate) async fn run(args: &UpArgs, given: Given) -> Result<(), Failure> {
     let log = log::start(&config, false);
     crate::open_files::raise();
     let start = Start { load: &load, log, signals: Signals::listen()?, watches: args.watch };
-    start.signals.guard(Box::pin(up(config, &start, given))).await
+    let traces = Traces::start(&config)?;
+    let served = start.signals.guard(Box::pin(up(config, &start, given))).await;
+    traces.end().await;
+    served
 }
 
 async fn up(config: Config, start: &Start<'_>, given: Given) -> Result<(), Failure> {

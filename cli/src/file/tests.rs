@@ -134,3 +134,18 @@ fn the_example_of_the_checkout_is_good() {
     let file = read(Path::new(path)).unwrap();
     assert!(!file.routes.is_empty() && !file.workers.is_empty());
 }
+
+#[test]
+fn a_share_is_a_number_with_or_without_a_point() {
+    for (given, taken) in [("0.25", "0.25"), ("1", "1"), ("0", "0")] {
+        let file = written(&format!("[trace]\nsample = {given}\n"));
+        let read = read(&file.path).unwrap();
+        assert_eq!(read.values[0].1, taken);
+    }
+    assert_eq!(
+        mistakes("[trace]\nsample = 1.5"),
+        ["tempest.toml:2: trace.sample: \"1.5\" is not a number from 0 to 1"]
+    );
+    assert_eq!(mistakes("[trace]\nsample = \"all\""), ["tempest.toml:2: trace.sample must be a number"]);
+    assert_eq!(mistakes("[trace]\nsample = nan").len(), 1);
+}

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::shop::Shop;
 
 /// Sections whose keys are written with them. Not `redis`: checks of `tempest doctor` are named like that.
-const SECTIONS: [&str; 6] = ["front", "http", "tls", "admin", "supervisor", "log"];
-/// What looks like a setting: a field of the status page.
-const OTHERS: [&str; 1] = ["front.reasons"];
+const SECTIONS: [&str; 7] = ["front", "http", "tls", "admin", "supervisor", "trace", "log"];
+/// What looks like a setting: a field of the status page, an attribute of spans.
+const OTHERS: [&str; 2] = ["front.reasons", "http.route"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -9,6 +9,7 @@ from .bus import Bus
 from .clock import Clock, running_s
 from .frame import Encoding
 from .names import check_lane, check_name, new_id
+from .trace import traceparent
 from .wire import Job
 
 
@@ -41,6 +42,12 @@ class Context:
     def deadline(self) -> int:
         """Milliseconds in Redis time after which nobody waits any more; 0: never."""
         return self.job.deadline
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C trace context for what is done for the job: of the current span if there is one (the extra ``otel``),
+        else what the job came with."""
+        return traceparent(self.job)
 
     def in_hand(self) -> dict[str, object]:
         """The job as its worker's lease tells it (SPEC "Presence")."""
@@ -77,7 +84,16 @@ class Context:
         encoding: Encoding = "json",
     ) -> str:
         """Pushes a background job and gives its id; see :meth:`tempest.client.Client.push`."""
-        return push(self._bus, queue, action, args, lane=lane, attempts=attempts, encoding=encoding)
+        return push(
+            self._bus,
+            queue,
+            action,
+            args,
+            lane=lane,
+            attempts=attempts,
+            encoding=encoding,
+            traceparent=self.traceparent,
+        )
 
 
 def push(
@@ -89,6 +105,7 @@ def push(
     lane: str,
     attempts: int,
     encoding: Encoding,
+    traceparent: str | None = None,
 ) -> str:
     """Pushes a background job with a new id, and gives the id."""
     job = Job(
@@ -98,6 +115,7 @@ def push(
         attempts=attempts,
         lane=check_lane(lane),
         encoding=encoding,
+        traceparent=traceparent,
     )
     bus.push(queue, job)
     return str(job.id)

@@ -22,6 +22,7 @@ from .names import Keys
 from .presence import Source
 from .rarely import Rarely
 from .settle import Ack, Exchange, Settlement
+from .trace import Span, job_span
 from .wire import Job, Reply, dead_bytes, dead_member, decode_job, with_attempt
 
 log = logging.getLogger("tempest")
@@ -143,7 +144,8 @@ class Desk:
         context = Context(job, source.queue, self._bus, self._clock)
         self.memory.start(context)
         try:
-            reply, code = self._call(job, since, handler, request, context)
+            with job_span(job, source.queue) as span:
+                reply, code = self._call(job, since, handler, request, context, span)
         finally:
             self.memory.finish(context)
         if self.memory.is_cancelled(job.id):
@@ -157,19 +159,22 @@ class Desk:
         return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
 
     def _call(
-        self, job: Job, since: Since, handler: Handler, request: Any, context: Context
+        self, job: Job, since: Since, handler: Handler, request: Any, context: Context, span: Span
     ) -> tuple[bytes, str | None]:
         """Runs the handler. Gives the reply, empty if nobody waits, or the code of a failure."""
         try:
             returned = handler(request, context)
             reply = self._reply(job, since, handler, returned) if job.reply_to and job.id else b""
-        except BaseException:
+        except BaseException as error:
             # Also SystemExit: a handler ends its job, never its worker.
+            span.failed("handler_error", error)
             log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)
             return b"", "handler_error"
         if context.overran:
+            span.failed("timeout")
             return b"", "timeout"
         if len(reply) > REPLY_BYTES_MAX:
+            span.failed("too_large")
             log.error("action %s, job %s: a reply of %d bytes is too large", job.action, job.id, len(reply))
             return b"", "too_large"
         return reply, None
