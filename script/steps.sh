@@ -51,22 +51,22 @@ step_build() {
   compile test --locked --workspace --no-run
 }
 
-step_fence() { cargo test --locked --package tempest --test fence; }
+step_fence() { cargo test --locked --no-fail-fast --package tempest --test fence; }
 
-step_protocol() { cargo test --locked --package tempest-protocol; }
+step_protocol() { cargo test --locked --no-fail-fast --package tempest-protocol; }
 
 step_broker() {
   wants redis redis-server
-  cargo test --locked --package tempest-broker
+  cargo test --locked --no-fail-fast --package tempest-broker
 }
 
 # The unit tests of the other crates: no Redis, no ports.
-step_units() { cargo test --locked --workspace --exclude tempest-protocol --exclude tempest-broker --lib --bins; }
+step_units() { cargo test --locked --no-fail-fast --workspace --exclude tempest-protocol --exclude tempest-broker --lib --bins; }
 
 # Everything else that is written in Rust.
 step_rust() {
   wants redis redis-server
-  cargo test --locked --workspace --exclude tempest-protocol --exclude tempest-broker
+  cargo test --locked --no-fail-fast --workspace --exclude tempest-protocol --exclude tempest-broker
 }
 
 step_fuzz() {
