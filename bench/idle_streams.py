@@ -31,7 +31,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
+from measured import resident_bytes, wait_for  # noqa: E402
+
 from crowd import frame, get_http2  # noqa: E402
+from stage import free_ports  # noqa: E402
 
 REQUEST = b"GET /sub/bench HTTP/1.1\r\nhost: localhost\r\n\r\n"
 PING, ACK = 6, 1
@@ -114,32 +117,9 @@ RESIDENT_MAX, CPU_US_MAX = 4_096, 2
 KINDS = {"plain": Client, "tls": TlsClient, "http2": Http2Client, "axum": Client}
 
 
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-def resident_bytes(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
-
-
 def cpu_seconds(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def wait_for(port, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            return socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
 
 
 def read_for(selector, seconds, done=lambda: False):

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from measured import resident_bytes, wait_for
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a browser sends, some 700 bytes.
 HEAD = (
@@ -35,23 +37,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(port, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            return socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
-
-
-def resident_bytes(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
-
-
 class Redis:
     """A private server, asked by redis-cli."""
 
@@ -59,7 +44,7 @@ class Redis:
         self.port = free_port()
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for(self.port)
+        wait_for(self.port, 10)
 
     def ask(self, *words):
         command = ["redis-cli", "-p", str(self.port), *map(str, words)]

@@ -14,6 +14,11 @@ use tracing::warn;
 
 use crate::{Broker, Error};
 
+/// How many bytes of jobs are read to learn how long the oldest have waited.
+const OLDEST_BYTES_MAX: u64 = 4 << 20;
+/// What a job counts for at least.
+const JOB_BYTES_MIN: u64 = 16 << 10;
+
 /// Queues looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
 
@@ -110,13 +115,15 @@ impl Broker {
         Ok(names.into_iter().filter_map(entry).collect())
     }
 
-    /// How long the job at the head of each of these lanes has waited; none for an empty lane and for a job that does
-    /// not say since when. One write; the jobs come whole, so do not ask for lanes of large ones.
+    /// How long the job at the head of each of these lanes has waited; none for an empty lane, for a job that does not
+    /// say since when, and where the jobs are too large to be read for that. One write; the jobs come whole, small ones
+    /// first, up to 4 MiB together as far as their lanes' loads tell.
     ///
     /// Errors: Redis is away.
-    pub async fn oldest(&self, lanes: &[(&Queue, Lane)]) -> Result<Vec<Option<Duration>>, Error> {
-        let mut commands = pipe();
-        for (queue, lane) in lanes {
+    pub async fn oldest(&self, lanes: &[(&Queue, Lane, Load)]) -> Result<Vec<Option<Duration>>, Error> {
+        let loads: Vec<_> = lanes.iter().map(|(.., load)| *load).collect();
+        let (read, mut commands) = (readable(&loads), pipe());
+        for (queue, lane, _) in read.iter().filter_map(|&index| lanes.get(index)) {
             commands.cmd("LINDEX").arg(self.keys().lane(queue, *lane)).arg(0);
         }
         let now_ms = self.now_ms();
@@ -125,11 +132,16 @@ impl Broker {
             let queued_at_ms = Job::decode(frame.into(), self.keys()).ok()?.envelope.queued_at_ms?;
             Some(Duration::from_millis(now_ms.saturating_sub(queued_at_ms)))
         };
-        // A key of a wrong type has no head.
-        let heads = answers
-            .into_iter()
-            .map(|answer| redis::from_redis_value::<Option<Vec<u8>>>(answer.ok()?).ok()?);
-        Ok(heads.map(|frame| frame.and_then(age)).collect())
+        let mut ages = vec![None; lanes.len()];
+        for (index, answer) in read.into_iter().zip(answers) {
+            // A key of a wrong type has no head.
+            let head =
+                answer.ok().and_then(|it| redis::from_redis_value::<Option<Vec<u8>>>(it).ok()).flatten();
+            if let Some(place) = ages.get_mut(index) {
+                *place = head.and_then(age);
+            }
+        }
+        Ok(ages)
     }
 
     async fn look_at_queue(&self, queue: &Queue) -> Result<QueueLook, Error> {
@@ -174,10 +186,48 @@ impl Broker {
     }
 }
 
+/// Which lanes have a head that can be read: small jobs first, as many as are not too much together.
+fn readable(loads: &[Load]) -> Vec<usize> {
+    let mut sizes: Vec<_> = loads
+        .iter()
+        .enumerate()
+        // Where Redis does not tell sizes, each counts for something all the same.
+        .filter_map(|(index, load)| Some((load.bytes.checked_div(load.jobs)?.max(JOB_BYTES_MIN), index)))
+        .collect();
+    sizes.sort_unstable();
+    let mut bytes_left = OLDEST_BYTES_MAX;
+    let fits = sizes.into_iter().map_while(|(bytes, index)| {
+        bytes_left = bytes_left.checked_sub(bytes)?;
+        Some(index)
+    });
+    fits.collect()
+}
+
 /// The next answer of a pipeline, as a type.
 pub(crate) fn next<T: FromRedisValue>(
     answers: &mut impl Iterator<Item = Result<Value, Error>>,
 ) -> Result<T, Error> {
     let answer = answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())))?;
     redis::from_redis_value(answer).map_err(|error| Error::Away(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_as_far_as_they_are_not_too_much() {
+        let load = |jobs, bytes| Load { jobs, bytes };
+        assert_eq!(
+            readable(&[load(0, 0), load(2, 100), load(1, 5 << 20)]),
+            [1],
+            "not of empty lanes, not large ones"
+        );
+        assert_eq!(
+            readable(&[load(1, 3 << 20), load(1, 1 << 20), load(1, 2 << 20)]),
+            [1, 2],
+            "small ones first"
+        );
+        assert_eq!(readable(&[load(1, 0); 1_000]).len(), 256, "what is not known counts, too");
+    }
 }

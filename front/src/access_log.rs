@@ -20,6 +20,7 @@ use crate::{
     caller::{Caller, RequestId},
     config::AccessLog,
     metrics::{CLIENT_LEFT, Traffic},
+    parts::milliseconds,
     recent::Recent,
     seen::StreamSeen,
     server::Peer,
@@ -227,10 +228,6 @@ impl StreamLine {
 fn shortened(text: &str) -> &str {
     let mut ends = (0..=TEXT_BYTES_MAX.min(text.len())).rev();
     ends.find_map(|end| text.get(..end)).unwrap_or_default()
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]

@@ -136,6 +136,11 @@ async fn state(State(admin): State<Admin>) -> Response<String> {
     page(StatusCode::OK, "application/json", admin.asked.state().await)
 }
 
+/// Whole milliseconds.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What was true a moment ago is kept by nobody.
 fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<String> {
     let mut response = Response::new(text);

@@ -60,7 +60,8 @@ impl Parts {
     }
 }
 
-fn milliseconds(part: Duration) -> f64 {
+/// Milliseconds, to three digits.
+pub(crate) fn milliseconds(part: Duration) -> f64 {
     (part.as_secs_f64() * 1e6).round() / 1e3
 }
 

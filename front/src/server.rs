@@ -3,6 +3,7 @@
 
 mod accept;
 mod connection;
+mod goodbye;
 mod http1;
 mod http2;
 mod listen;

@@ -168,10 +168,8 @@ fn attributes<B>(request: &Request<B>, caller: &Caller) -> Vec<KeyValue> {
         known.push(KeyValue::new("server.address", authority.host().to_owned()));
         known.extend(authority.port_u16().map(|port| KeyValue::new("server.port", i64::from(port))));
     }
-    if let Some(id) =
-        caller.request_id.as_ref().and_then(|id| id.to_header().to_str().ok().map(str::to_owned))
-    {
-        known.push(KeyValue::new("tempest.request.id", id));
+    if let Some(id) = &caller.request_id {
+        known.push(KeyValue::new("tempest.request.id", id.as_str().to_owned()));
     }
     known
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempest_protocol::limits;
 
+use super::millis;
 use crate::Cluster;
 
 /// How long Redis may go without taking a write; one is due each second.
@@ -75,7 +76,7 @@ pub(super) fn to_values(reasons: &[Unready]) -> Vec<Value> {
         .map(|unready| {
             let mut reason = json!({ "reason": unready.reason, "detail": unready.detail() });
             if let Some(lasts) = unready.lasts {
-                reason["for_ms"] = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).into();
+                reason["for_ms"] = millis(lasts).into();
             }
             reason
         })

@@ -11,7 +11,7 @@ use tempest_broker::{QueueState, WorkerState};
 use tempest_protocol::{Lane, limits};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{Unready, readiness};
+use super::{Unready, millis, readiness};
 use crate::{recent::Refused, server::Serving};
 
 /// How old an answer may be: several people may look at once.
@@ -24,8 +24,6 @@ const WORKERS_MAX: usize = 500;
 const TOPICS_MAX: usize = 50;
 const JOBS_MAX: usize = 16;
 const TEXT_CHARS_MAX: usize = 100;
-/// Lanes deeper than this may hold large jobs: their head is not fetched to see how old it is.
-const HEAD_BYTES_MAX: u64 = 1 << 20;
 
 /// A front that is asked for its state.
 pub(super) struct Asked {
@@ -107,7 +105,8 @@ impl Asked {
         let (mut queues, mut workers) = broker.states().await?;
         queues.truncate(QUEUES_MAX);
         let ages = self.ages(&queues).await?;
-        let queues: Vec<_> = queues.iter().zip(ages).map(|(state, ages)| queue(state, &ages)).collect();
+        let queues: Vec<_> =
+            queues.iter().zip(ages.chunks(Lane::ALL.len())).map(|(state, ages)| queue(state, ages)).collect();
         workers.truncate(WORKERS_MAX);
         let silent: Vec<_> = workers
             .iter()
@@ -133,28 +132,16 @@ impl Asked {
         Ok(state)
     }
 
-    /// How long the oldest job of each lane has waited.
-    async fn ages(&self, queues: &[QueueState]) -> Result<Vec<[Option<Duration>; 3]>, tempest_broker::Error> {
-        let mut lanes = Vec::new();
-        for state in queues {
-            lanes.extend(
-                Lane::ALL
-                    .into_iter()
-                    .zip(state.waiting)
-                    .filter(|(_, load)| load.jobs > 0 && load.bytes / load.jobs < HEAD_BYTES_MAX)
-                    .map(|(lane, _)| (&state.queue, lane)),
-            );
-        }
-        let oldest = self.serving.cluster.shared.broker.oldest(&lanes).await?;
-        let found: HashMap<_, _> =
-            lanes.iter().zip(oldest).map(|((queue, lane), age)| ((*queue, *lane), age)).collect();
-        let of =
-            |state: &QueueState| Lane::ALL.map(|lane| found.get(&(&state.queue, lane)).copied().flatten());
-        Ok(queues.iter().map(of).collect())
+    /// How long the oldest job of each lane has waited, in the order of queues and of [`Lane::ALL`].
+    async fn ages(&self, queues: &[QueueState]) -> Result<Vec<Option<Duration>>, tempest_broker::Error> {
+        let lanes = queues.iter().flat_map(|state| {
+            Lane::ALL.into_iter().zip(state.waiting).map(|(lane, load)| (&state.queue, lane, load))
+        });
+        self.serving.cluster.shared.broker.oldest(&lanes.collect::<Vec<_>>()).await
     }
 }
 
-fn queue(state: &QueueState, ages: &[Option<Duration>; 3]) -> Value {
+fn queue(state: &QueueState, ages: &[Option<Duration>]) -> Value {
     let lanes = Lane::ALL.iter().zip(state.waiting).zip(ages);
     let lanes: Vec<_> = lanes
         .map(|((lane, load), age)| {
@@ -234,8 +221,4 @@ fn refused(refused: &Refused) -> Value {
 
 fn short(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(TEXT_CHARS_MAX).collect()
-}
-
-fn millis(duration: impl std::borrow::Borrow<Duration>) -> u64 {
-    u64::try_from(duration.borrow().as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tempest_broker::Stats;
+use tempest_broker::{Load, Stats};
 use tempest_protocol::{Lane, Queue};
 
 use super::{Metrics, RouteName, Traffic, process::Process, samples::Samples, table::Name};
@@ -12,10 +12,6 @@ use crate::{Cluster, admin::Unready};
 const QUEUES_MAX: usize = 1_000;
 /// How long a scrape waits for Redis.
 const REDIS: Duration = Duration::from_millis(500);
-/// How many bytes of jobs a scrape may read to learn how long the oldest have waited.
-const OLDEST_BYTES_MAX: u64 = 4 << 20;
-/// What a job counts for at least.
-const JOB_BYTES_MIN: u64 = 16 << 10;
 /// What was seen of the cluster is shown for so long.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -113,31 +109,16 @@ async fn add_queues(samples: &mut Samples, cluster: &Cluster) {
             let (jobs, bytes) = (presence.depth(queue, lane), presence.bytes(queue, lane));
             samples.add(Name::JobsWaiting, &[name, lane.as_str()], jobs);
             samples.add(Name::JobsWaitingBytes, &[name, lane.as_str()], bytes);
-            if let Some(job_bytes) = bytes.checked_div(jobs) {
-                waiting.push((*queue, lane, job_bytes));
-            }
+            waiting.push((*queue, lane, Load { jobs, bytes }));
         }
     }
     add_oldest(samples, cluster, waiting).await;
 }
 
-/// Reads the heads of the lanes, small jobs first, as many as are not too much together.
-async fn add_oldest(samples: &mut Samples, cluster: &Cluster, mut waiting: Vec<(&Queue, Lane, u64)>) {
-    waiting.sort_by_key(|(_, _, bytes)| *bytes);
-    let mut bytes_left = OLDEST_BYTES_MAX;
-    // Where Redis does not tell sizes, each counts for something all the same.
-    let fits = |(_, _, bytes): &(&Queue, Lane, u64)| match bytes_left.checked_sub((*bytes).max(JOB_BYTES_MIN))
-    {
-        Some(left) => {
-            bytes_left = left;
-            true
-        }
-        None => false,
-    };
-    let lanes: Vec<_> = waiting.into_iter().take_while(fits).map(|(queue, lane, _)| (queue, lane)).collect();
+async fn add_oldest(samples: &mut Samples, cluster: &Cluster, lanes: Vec<(&Queue, Lane, Load)>) {
     let oldest = tokio::time::timeout(REDIS, cluster.shared.broker.oldest(&lanes)).await;
     let Ok(Ok(ages)) = oldest else { return };
-    for ((queue, lane), age) in lanes.into_iter().zip(ages) {
+    for ((queue, lane, _), age) in lanes.into_iter().zip(ages) {
         if let Some(age) = age {
             samples.add(Name::JobsOldest, &[queue.as_str(), lane.as_str()], age);
         }

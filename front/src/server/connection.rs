@@ -2,15 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Serving, http1, http2, proxy_header, tls::Tls};
+use super::{Serving, goodbye, http1, http2, proxy_header, tls::Tls};
 use crate::{
     Refusal,
     limits::{ClientKey, Full, Place},
@@ -19,9 +15,6 @@ use crate::{
 
 /// How long a proxy may take to tell where its client is.
 const PROXY_HEADER: Duration = Duration::from_secs(10);
-
-/// How long a client that is refused may take to read it.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Who is at the other end of a connection, and how it is carried.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +51,7 @@ impl Connection {
             Err(full) => {
                 let refusal = Refusal::from(full);
                 self.metrics().refused(refusal.code());
-                return say_goodbye(socket, refusal).await;
+                return goodbye::say(socket, &refusal.last_words()).await;
             }
         };
         match self.tls.clone() {
@@ -143,17 +136,4 @@ impl Connection {
         drop(config);
         timeout(PROXY_HEADER, proxy_header::read(socket)).await?
     }
-}
-
-/// Refuses a connection. What its client has sent already is read, so that the refusal is not lost to a reset.
-async fn say_goodbye(mut socket: TcpStream, refusal: Refusal) {
-    let goodbye = async {
-        socket.write_all(&refusal.last_words()).await?;
-        socket.shutdown().await?;
-        let mut rest = [0; 1024];
-        while socket.read(&mut rest).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    // A client that does not take it has nothing to lose.
-    timeout(GOODBYE, goodbye).await.ok();
 }

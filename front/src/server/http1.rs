@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::body::Body;
@@ -20,13 +19,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tempest_protocol::Code;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     Serving,
     connection::Peer,
+    goodbye,
     owed::Owed,
     patience::{Patience, Wait},
     takeover::{Taken, Takeover},
@@ -34,8 +34,6 @@ use super::{
 };
 use crate::{Refusal, access_log, config::HttpConfig, exchange};
 
-/// How long a client may take to read the last response and to close.
-const GOODBYE: Duration = Duration::from_secs(1);
 /// hyper reads that many without memory of their own.
 const FIELDS_INLINE: usize = 100;
 
@@ -120,8 +118,7 @@ where
     if let Err(error) = ended {
         debug!(peer = %peer.address, %error, "a connection ended early");
     }
-    // A client that does not take it has nothing to lose.
-    tokio::time::timeout(GOODBYE, close(socket, &last)).await.ok();
+    goodbye::say(socket, &last).await;
     None
 }
 
@@ -172,13 +169,4 @@ impl Driver {
         }
         self.patience.poll(context, &self.owed).map(End::TooSlow)
     }
-}
-
-/// Says the last words and closes. What the client still sends is read, so that they are not lost to a reset.
-async fn close(mut socket: impl AsyncRead + AsyncWrite + Unpin, last: &[u8]) -> std::io::Result<()> {
-    socket.write_all(last).await?;
-    socket.shutdown().await?;
-    let mut rest = [0; 4096];
-    while socket.read(&mut rest).await? > 0 {}
-    Ok(())
 }

@@ -1,17 +1,12 @@
 //! What the first page shows: `/api/state` of the admin listener.
 
 use serde_json::{Value, json};
-use tempest_front::{AdminConfig, FrontConfig};
 
 use crate::{
-    scene::{Running, Scene, config},
+    admin::seen,
+    scene::{Running, Scene},
     server::eventually,
 };
-
-fn seen() -> FrontConfig {
-    let listen = vec!["127.0.0.1:0".into()];
-    FrontConfig { admin: AdminConfig { listen, any_port: false }, ..config() }
-}
 
 fn state(front: &Running) -> Value {
     let response = front.asked("/api/state");
