@@ -31,7 +31,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
-from measured import resident_bytes, wait_for  # noqa: E402
+from measured import cpu_seconds, resident_bytes, wait_for  # noqa: E402
 
 from crowd import frame, get_http2  # noqa: E402
 from stage import free_ports  # noqa: E402
@@ -115,11 +115,6 @@ class Http2Client(TlsClient):
 
 RESIDENT_MAX, CPU_US_MAX = 4_096, 2
 KINDS = {"plain": Client, "tls": TlsClient, "http2": Http2Client, "axum": Client}
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def read_for(selector, seconds, done=lambda: False):

@@ -1,5 +1,6 @@
 """What benchmarks share: waiting for a server, and what /proc says of a process."""
 
+import os
 import pathlib
 import socket
 import sys
@@ -17,9 +18,39 @@ def wait_for(port, seconds=20):
     sys.exit(f"nothing listens on port {port}")
 
 
+def _kilobytes(pid, file, key):
+    for line in pathlib.Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {key} of process {pid}")
+
+
 def resident_bytes(pid):
     """The memory of a process that is in use."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
+    return _kilobytes(pid, "status", "VmRSS:")
+
+
+def proportional_bytes(pid):
+    """The same, where a page that several processes share counts for each in part (PSS)."""
+    return _kilobytes(pid, "smaps_rollup", "Pss:")
+
+
+def cpu_seconds(pid):
+    """What a process has used of a processor so far, in its own code and in the system's."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid):
+    """A process and all it has started that lives, the oldest first."""
+    children = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(entry))
+    found = [pid]
+    for parent in found:
+        found += sorted(children.get(parent, []))
+    return found

@@ -21,12 +21,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tempest-example-hello", &["tempest-worker"]),
     ("tempest-example-traces", &["tempest-worker"]),
     ("tempest-example-embed", &["tempest-broker", "tempest-front"]),
+    ("tempest-bench", &["tempest-worker"]),
 ];
 
-/// What only one member may name, besides the listed examples of its use.
+/// What only one member may name, besides the listed examples of its use and what is measured against it.
 const OWNERS: &[(&str, &str, &[&str])] = &[
     ("redis", "tempest-broker", &[]),
-    ("axum", "tempest-front", &["tempest-example-embed"]),
+    ("axum", "tempest-front", &["tempest-example-embed", "tempest-bench"]),
     ("hyper", "tempest-front", &[]),
 ];
 

@@ -1,0 +1,241 @@
+"""The contenders: each a set of private processes on free ports that answers `GET /` with the same line.
+
+Not here: load and figures. Whatever is started ends with the `Programs` it was started in.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "acceptance"))
+
+from load import wrong_answer  # noqa: E402
+from measured import family, wait_for  # noqa: E402
+
+from stage import free_ports  # noqa: E402
+
+CLIENT = ROOT / "clients/python/src"
+SYSTEM = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+# One worker process a processor, connections kept on both sides, no log of requests; the rest is what Debian ships.
+NGINX = """
+worker_processes auto;
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log warn;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  tcp_nodelay on;
+  keepalive_requests 100000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  upstream behind {{
+    server {upstream};
+    keepalive 256;
+    keepalive_requests 100000000;
+  }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://behind;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+    }}
+  }}
+}}
+"""
+
+
+class Missing(Exception):
+    """A contender cannot run here; the text says what to install."""
+
+
+class Contender:
+    """One that answers. `processes`: the heads of its process trees by name; `redis_port`: its Redis, if it has one."""
+
+    def __init__(self, key, about, port, processes, redis_port=None):
+        self.key, self.about, self.port, self.redis_port = key, about, port, redis_port
+        self._heads = processes
+
+    def processes(self):
+        """Its processes by name: the whole tree of each."""
+        return {name: family(head.pid) for name, head in self._heads.items()}
+
+
+def tool(name):
+    """The path of a tool of the system."""
+    found = shutil.which(name, path=SYSTEM)
+    if not found:
+        raise Missing(f"{name} is missing (script/bootstrap bench)")
+    return found
+
+
+def module(name):
+    """Refuses if this Python has no such module."""
+    sys.path.insert(0, str(CLIENT))
+    try:
+        if importlib.util.find_spec(name) is None:
+            raise Missing(f"Python module {name} is missing (script/bootstrap bench, then .venv/bin/python)")
+    finally:
+        sys.path.remove(str(CLIENT))
+
+
+class Ground:
+    """Where contenders are started: the programs, the built binaries, how many jobs a worker has in hand."""
+
+    def __init__(self, programs, binaries, concurrency):
+        self.programs, self.binaries, self.concurrency = programs, Path(binaries).resolve(), concurrency
+        self._bare, self._heads = None, []
+
+    def stop(self):
+        """Ends what was started, the last first, each as its operator would: what it has started ends with it."""
+        for head in reversed(self._heads):
+            head.terminate()
+        for head in self._heads:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                head.wait(10)
+
+    def start(self, *command, **environment):
+        """Starts a program in the folder; `log` names the file for what it says."""
+        self._heads.append(self.programs.start(*command, **environment))
+        return self._heads[-1]
+
+    def built(self, name):
+        """The path of a program of this checkout."""
+        path = self.binaries / name
+        if not path.exists():
+            raise Missing(f"{path} is not built (cargo build --release -p tempest -p tempest-bench)")
+        return path
+
+    def bare(self):
+        """axum that answers itself; one for all who need it."""
+        if self._bare is None:
+            (port,) = free_ports(1)
+            head = self.start(self.built("bench-axum"), log="axum.log", PORT=str(port))
+            wait_for(port)
+            self._bare = Contender("bare", "axum answers itself", port, {"axum": head})
+        return self._bare
+
+    def nginx(self, upstream):
+        """nginx in front of an upstream. Gives its port and its process."""
+        (port,) = free_ports(1)
+        folder = self.programs.folder / f"nginx-{port}"
+        folder.mkdir()
+        user = "user root;" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user, upstream=upstream, port=port))
+        head = self.start(tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", log=f"nginx-{port}.log")
+        wait_for(port)
+        return port, head
+
+    def front(self):
+        """A Redis and a front with its metrics. Gives both ports, both processes, and what a worker must know."""
+        port, admin, redis_port = free_ports(3)
+        folder = self.programs.folder
+        url = f"redis://127.0.0.1:{redis_port}"
+        redis = [tool("redis-server"), "--port", redis_port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        redis = self.start(*redis, log=f"redis-{redis_port}.log")
+        wait_for(redis_port)
+        command = [self.built("tempest"), "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url]
+        command += ["--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
+        front = self.start(*command, log=f"front-{port}.log")
+        wait_for(port)
+        return port, redis_port, {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
+
+    def python(self, *arguments, **environment):
+        """This Python, with the client of this checkout and the applications of the benchmark."""
+        path = os.pathsep.join([str(CLIENT), str(ROOT / "bench/apps")])
+        log = f"python-{arguments[1]}-{arguments[2].replace(':', '-')}.log"
+        return self.start(sys.executable, *arguments, log=log, PYTHONPATH=path, **environment)
+
+
+def bare(ground):
+    return ground.bare()
+
+
+def nginx(ground):
+    upstream = ground.bare()
+    port, head = ground.nginx(f"127.0.0.1:{upstream.port}")
+    (axum,) = upstream._heads.values()
+    return Contender("nginx", "nginx proxy_pass to that axum", port, {"nginx": head, "axum": axum})
+
+
+def rust(ground):
+    port, redis_port, heads, environment = ground.front()
+    environment["TEMPEST_CONCURRENCY"] = str(ground.concurrency)
+    heads["worker"] = ground.start(ground.built("bench-worker"), log="worker.log", **environment)
+    return Contender("rust", "Tempest: front, Redis, one Rust worker", port, heads, redis_port)
+
+
+def _gunicorn(key, about, ground, application):
+    module("gunicorn")
+    name = application.split(":")[0]
+    socket = ground.programs.folder / f"{name}.socket"
+    command = ["-m", "gunicorn", application, "--workers", "2", "--worker-class", "sync", "--bind", f"unix:{socket}"]
+    head = ground.python(*command)
+    port, proxy = ground.nginx(f"unix:{socket}")
+    return Contender(key, about, port, {"nginx": proxy, "gunicorn": head})
+
+
+def _wsgi(key, about, ground, application):
+    module("tempest.wsgi")
+    port, redis_port, heads, environment = ground.front()
+    command = ["-m", "tempest.wsgi", application, "--queue", "default", "--processes", "2"]
+    heads["worker"] = ground.python(*command, **environment)
+    return Contender(key, about, port, heads, redis_port)
+
+
+def gunicorn(ground):
+    return _gunicorn("gunicorn", "nginx and gunicorn, 2 sync workers, bare application", ground, "plain:app")
+
+
+def wsgi(ground):
+    return _wsgi("wsgi", "Tempest: front, Redis, 2 processes of tempest.wsgi, bare application", ground, "plain:app")
+
+
+def gunicorn_flask(ground):
+    module("flask")
+    return _gunicorn("gunicorn-flask", "nginx and gunicorn, 2 sync workers, Flask", ground, "flasked:app")
+
+
+def wsgi_flask(ground):
+    module("flask")
+    return _wsgi("wsgi-flask", "Tempest: front, Redis, 2 processes of tempest.wsgi, Flask", ground, "flasked:app")
+
+
+ALL = {
+    "bare": bare,
+    "nginx": nginx,
+    "rust": rust,
+    "gunicorn": gunicorn,
+    "wsgi": wsgi,
+    "gunicorn-flask": gunicorn_flask,
+    "wsgi-flask": wsgi_flask,
+}
+
+
+def start(key, ground, patience_s=30):
+    """Starts a contender and waits until its answer is right."""
+    contender = ALL[key](ground)
+    end = time.monotonic() + patience_s
+    while wrong := wrong_answer(contender.port):
+        if time.monotonic() > end:
+            raise RuntimeError(f"{key} {wrong}\n{_logs(ground.programs)}")
+        time.sleep(0.1)
+    return contender
+
+
+def _logs(programs):
+    logs = sorted(programs.folder.glob("*.log"))
+    return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-500:]}" for log in logs if log.stat().st_size)
