@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from .bus import Bus
@@ -22,11 +21,10 @@ class Context:
         self.queue = queue
         """The queue it came from."""
         self.started_s = running_s()
-        self.started_ms = clock.stamp_ms()
         self.overran = False
         self._bus = bus
         self._clock = clock
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     @property
     def id(self) -> str | None:
@@ -51,7 +49,8 @@ class Context:
 
     def in_hand(self) -> dict[str, object]:
         """The job as its worker's lease tells it (SPEC "Presence")."""
-        return {"id": self.id, "action": self.job.action, "queue": self.queue, "since": self.started_ms}
+        since = self._clock.stamp_ms() - int((running_s() - self.started_s) * 1000)
+        return {"id": self.id, "action": self.job.action, "queue": self.queue, "since": since}
 
     def time_left(self) -> float | None:
         """Seconds to the deadline, 0 when it has passed; none without a deadline."""
@@ -63,11 +62,11 @@ class Context:
     def cancelled(self) -> bool:
         """Tells whether to stop: the job was cancelled, its deadline passed, or it runs longer than it may. A long
         handler asks now and then, and returns anything when it is true."""
-        return self._cancelled.is_set() or self.time_left() == 0.0
+        return self._cancelled or self.time_left() == 0.0
 
     def cancel(self) -> None:
         """Makes :meth:`cancelled` true."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def publish(self, topic: str, payload: Any) -> int:
         """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""

@@ -6,13 +6,12 @@ import inspect
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .bus import Bus
-from .clock import Clock
+from .clock import Clock, running_s
 from .context import Context
 from .errors import WireError
 from .http import decode_request, http_reply
@@ -22,7 +21,7 @@ from .names import Keys
 from .presence import Source
 from .rarely import Rarely
 from .settle import Ack, Exchange, Settlement
-from .trace import Span, job_span
+from .trace import NO_SPAN, Span, is_traced, job_span
 from .wire import Job, Reply, dead_bytes, dead_member, decode_job, with_attempt
 
 log = logging.getLogger("tempest")
@@ -35,7 +34,7 @@ _MESSAGES = {
 """The texts a caller gets; the traceback stays in the log."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Handler:
     """A function for an action. ``http``: it takes a :class:`Request` and its value becomes an HTTP reply."""
 
@@ -58,20 +57,24 @@ class Handler:
         return Handler(function, http, 2 if several else min(2, len(allowed)))
 
     def __call__(self, request: Any, context: Context) -> Any:
+        if self.arguments == 1:
+            return self.function(request)
         return self.function(*(request, context)[: self.arguments])
 
 
 class Since:
     """When a job came into hand: what its reply tells of its time."""
 
+    __slots__ = ("_begun", "_claimed_at")
+
     def __init__(self, clock: Clock) -> None:
         self._claimed_at = clock.now_ms()
-        self._begun = time.monotonic()
+        self._begun = running_s()
 
     def told(self, reply: Reply) -> Reply:
         """The reply, with the time up to now."""
         reply.claimed_at = self._claimed_at
-        reply.work_us = int((time.monotonic() - self._begun) * 1_000_000)
+        reply.work_us = int((running_s() - self._begun) * 1_000_000)
         return reply
 
 
@@ -111,6 +114,7 @@ class Desk:
         self._handlers = handlers
         self._bus = bus
         self._clock = clock
+        self._traced = is_traced()
 
     def handle(self, source: Source, data: bytes) -> Settlement:
         """Does a claimed job. Never raises."""
@@ -121,7 +125,7 @@ class Desk:
             self.report.count("failed")
             now = self._clock.stamp_ms()
             return self._exchange(source, data, dead_bytes(data, str(error), now), now, True)
-        if self.memory.is_cancelled(job.id) or self.memory.is_finished(job.id, job.attempt):
+        if not self.memory.may_start(job.id, job.attempt):
             self.report.count("dropped")
             return Ack(source.run_key, data)
         if job.is_expired(self._clock.now_ms()):
@@ -144,11 +148,11 @@ class Desk:
         context = Context(job, source.queue, self._bus, self._clock)
         self.memory.start(context)
         try:
-            with job_span(job, source.queue) as span:
+            with job_span(job, source.queue) if self._traced else NO_SPAN as span:
                 reply, code = self._call(job, since, handler, request, context, span)
         finally:
-            self.memory.finish(context)
-        if self.memory.is_cancelled(job.id):
+            cancelled = self.memory.finish(context)
+        if cancelled:
             self.report.count("dropped")
             return Ack(source.run_key, data)
         if code is not None:

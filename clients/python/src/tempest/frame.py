@@ -1,6 +1,7 @@
 """Frames: one map in JSON or MessagePack, told by its first byte (SPEC "Frames").
 
-A frame is cut into its fields once; what the fields mean is not known here.
+The map is read in one go by the C parser. Where each field stands is only found out for frames that are written again
+with a change. What the fields mean is not known here.
 """
 
 from __future__ import annotations
@@ -31,21 +32,26 @@ class Field:
     end: int
 
 
-@dataclass(frozen=True)
 class Frame:
-    """A frame cut into its fields, in order, duplicates included."""
+    """A frame: its map by name, and where each field stands, which only few jobs need to know."""
 
-    data: bytes
-    encoding: Encoding
-    fields: list[Field]
+    __slots__ = ("_ext_in", "_fields", "data", "encoding", "values")
 
-    def values(self) -> dict[str, Any]:
-        """The fields by name; of equal names the last one counts, and null is the same as absent."""
-        return {name: value for name, value in self.raw_values().items() if value is not None}
+    def __init__(self, data: bytes, encoding: Encoding, values: dict[str, Any], ext_in: str) -> None:
+        self.data = data
+        self.encoding = encoding
+        self.values = values
+        """The fields by name, nulls kept; of equal names the last one counts."""
+        self._ext_in = ext_in
+        self._fields: list[Field] | None = None
 
-    def raw_values(self) -> dict[str, Any]:
-        """The same with nulls kept."""
-        return {field.name: field.value for field in self.fields}
+    @property
+    def fields(self) -> list[Field]:
+        """The fields in order, duplicates included."""
+        if self._fields is None:
+            json = self.encoding == "json"
+            self._fields = _json_fields(self.data) if json else _msgpack_fields(self.data, self._ext_in)
+        return self._fields
 
     def last(self, name: str) -> Field | None:
         """The last field of this name, also if it is null."""
@@ -53,13 +59,13 @@ class Frame:
 
 
 def read(data: bytes, ext_in: str) -> Frame:
-    """Cuts a frame. MessagePack ext types are allowed in the field ``ext_in`` only.
+    """Reads a frame. MessagePack ext types are allowed in the field ``ext_in`` only.
 
     Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack`` or ``too_deep``.
     """
     encoding = _encoding_of(data)
-    fields = _json_fields(data) if encoding == "json" else _msgpack_fields(data, ext_in)
-    return Frame(data, encoding, fields)
+    values = _json_map(data) if encoding == "json" else _msgpack_map(data, ext_in)
+    return Frame(data, encoding, values, ext_in)
 
 
 def _encoding_of(data: bytes) -> Encoding:
@@ -99,18 +105,26 @@ def _integer(digits: str) -> int:
 
 
 _decoder = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_refuse_constant)
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _scan_string: Any = json.decoder.scanstring  # type: ignore[attr-defined]
 
 
-def _json_fields(data: bytes) -> list[Field]:
+def _json_map(data: bytes) -> dict[str, Any]:
     _check_json_depth(data)
     try:
         text = data.decode()
-        fields = _scan_map(text)
+        values: dict[str, Any] = _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise WireError("bad_json", str(error)) from None
-    if _SURROGATE.search(text):
+    if b"\\u" in data and _SURROGATE.search(text):
         _check_surrogates(text)
+    return values
+
+
+def _json_fields(data: bytes) -> list[Field]:
+    """The fields of a frame that :func:`_json_map` has read."""
+    text = data.decode()
+    fields = _scan_map(text)
     return fields if len(text) == len(data) else _in_bytes(text, fields)
 
 
@@ -142,33 +156,17 @@ def _check_surrogates(text: str) -> None:
 
 
 def _scan_map(text: str) -> list[Field]:
-    """Reads the outermost map by hand, so that the place of each value is known; its values with the parser."""
+    """Walks through the outermost map of valid JSON, so that the place of each value is known."""
     fields: list[Field] = []
     at = _skip(text, _skip(text, 0) + 1)
-    if text[at : at + 1] == "}":
-        return _end_of_map(text, at + 1, fields)
-    while True:
-        if text[at : at + 1] != '"':
-            raise ValueError(f"a name is due at character {at}")
+    while text[at] != "}":
         name, at = _scan_string(text, at + 1, True)
-        at = _skip(text, at)
-        if text[at : at + 1] != ":":
-            raise ValueError(f"a colon is due at character {at}")
-        start = _skip(text, at + 1)
+        start = _skip(text, _skip(text, at) + 1)
         value, end = _decoder.raw_decode(text, start)
         fields.append(Field(name, value, start, end))
         at = _skip(text, end)
-        mark = text[at : at + 1]
-        if mark == "}":
-            return _end_of_map(text, at + 1, fields)
-        if mark != ",":
-            raise ValueError(f"a comma is due at character {at}")
-        at = _skip(text, at + 1)
-
-
-def _end_of_map(text: str, at: int, fields: list[Field]) -> list[Field]:
-    if _skip(text, at) != len(text):
-        raise ValueError("something stands behind the map")
+        if text[at] == ",":
+            at = _skip(text, at + 1)
     return fields
 
 
@@ -195,12 +193,29 @@ def json_bytes(value: Any) -> bytes:
     Raises :class:`WireError` ``bad_json`` if it has no JSON form.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError("bad_json", f"it has no JSON form: {error}") from None
 
 
 # --- MessagePack ---------------------------------------------------------------------------------------------------
+
+
+_EXT = (msgpack.ExtType, msgpack.Timestamp)
+
+
+def _msgpack_map(data: bytes, ext_in: str) -> dict[str, Any]:
+    try:
+        values: dict[Any, Any] = msgpack.unpackb(data, strict_map_key=False)
+    except Exception:
+        return {field.name: field.value for field in _msgpack_fields(data, ext_in)}  # says what is wrong, or mends it
+    for name, value in values.items():
+        kind = type(value)
+        if type(name) is not str:
+            return {field.name: field.value for field in _msgpack_fields(data, ext_in)}
+        if kind is not str and kind is not int:
+            _check_value(value, 1, name == ext_in)
+    return values
 
 
 def _msgpack_fields(data: bytes, ext_in: str) -> list[Field]:
@@ -293,20 +308,27 @@ def _check_value(value: Any, depth: int, ext: bool) -> None:
     Names of inner maps become text where they are UTF-8, whichever way they were packed.
     """
     kind = type(value)
-    if kind is dict and any(type(key) is bytes for key in value):
-        items = list(value.items())
-        value.clear()
-        value.update((_name(key), item) for key, item in items)
     if kind is dict or kind is list:
         if depth >= DEPTH_MAX:
             raise WireError("too_deep", f"nested deeper than {DEPTH_MAX}")
+        if kind is dict:
+            _check_names(value, depth + 1, ext)
         for item in value.values() if kind is dict else value:
-            _check_value(item, depth + 1, ext)
-        if kind is dict and not ext:
-            for key in value:
-                _check_value(key, depth + 1, ext)
-    elif not ext and kind in (msgpack.ExtType, msgpack.Timestamp):
+            if type(item) is not str:
+                _check_value(item, depth + 1, ext)
+    elif not ext and kind in _EXT:
         raise WireError("bad_msgpack", f"ext types are not allowed here: {value!r}")
+
+
+def _check_names(value: dict[Any, Any], depth: int, ext: bool) -> None:
+    kinds = {type(key) for key in value}
+    if bytes in kinds:
+        items = list(value.items())
+        value.clear()
+        value.update((_name(key), item) for key, item in items)
+    if kinds != {str}:
+        for key in value:
+            _check_value(key, depth, ext)
 
 
 def msgpack_bytes(value: Any) -> bytes:

@@ -129,20 +129,22 @@ def decode_request(job: Job) -> Request:
     """
     if not isinstance(job.args, dict):
         raise WireError("bad_http", "args are no map")
-    args = {_key(name): value for name, value in job.args.items() if value is not None}
+    args = job.args
+    if any(type(name) is not str for name in args):
+        args = {_key(name): value for name, value in args.items()}
     method, url = _text(args, "method"), _text(args, "url")
     if not is_token(method):
         raise WireError("bad_http", f"method {method!r} is no token")
-    if not url or not all("!" <= char <= "~" for char in url):
+    if not url or not (url.isascii() and url.isprintable()) or " " in url:
         raise WireError("bad_http", f"url {url!r:.200} is not visible ASCII")
     return Request(
         method,
         url,
         headers_of(args.get("headers"), "bad_http"),
-        remote=_text(args, "remote"),
-        scheme=_text(args, "scheme"),
-        host=_text(args, "host"),
-        body=body_of(args) or b"",
+        body_of(args) or b"",
+        _text(args, "remote"),
+        _text(args, "scheme"),
+        _text(args, "host"),
     )
 
 
@@ -151,12 +153,14 @@ def _key(name: Any) -> Any:
 
 
 def _text(args: dict[Any, Any], name: str) -> str:
-    value = args.get(name, "")
+    value = args.get(name)
+    if type(value) is str:
+        return value
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if not isinstance(value, str):
+        return value.decode(errors="replace")
+    if value is not None:
         raise WireError("bad_http", f"{name} is no text")
-    return value
+    return ""
 
 
 # --- replies -------------------------------------------------------------------------------------------------------
@@ -217,6 +221,9 @@ def _pairs(headers: Any) -> list[tuple[str, str]]:
         return []
     pairs = []
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        if type(name) is str and type(value) is str:
+            pairs.append(header(name, value, "bad_reply"))
+            continue
         for item in value if isinstance(value, (list, tuple)) else [value]:
             text = str(item) if isinstance(item, (str, int, float)) else None
             pairs.append(header(name if isinstance(name, str) else None, text, "bad_reply"))

@@ -1,18 +1,20 @@
 """One connection to Redis, and what to do after an error (SPEC "Errors of Redis").
 
 A link never sends anything twice and never connects again by itself: what was under way when it broke is unknown, and
-only its owner knows what that means. redis-py's own client would send a ``BLMOVE`` again after a cut, so its
-connections are used here, not its client.
+only its owner knows what that means. redis-py's own client would send a ``BLMOVE`` again after a cut. So redis-py makes
+the connection (URL, TLS, password), and what goes over it is written and read here, by hiredis.
 """
 
 from __future__ import annotations
 
 import random
+import select
 import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import hiredis
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
@@ -41,14 +43,16 @@ _WORDS: list[tuple[type[Exception], str]] = [
 
 
 def refusal(error: Exception) -> Refused | None:
-    """The refusal a redis-py error stands for; none if it is a broken connection."""
+    """The refusal that an error of redis-py while it connects stands for; none if it is a broken connection."""
     for kind, word in _WORDS:
         if isinstance(error, kind):
             return Refused(word, str(error))
-    if isinstance(error, exceptions.ResponseError):
-        word, _, rest = str(error).partition(" ")
-        return Refused(word, rest) if word.isupper() else Refused("ERR", str(error))
-    return None
+    return _refused(str(error)) if isinstance(error, exceptions.ResponseError) else None
+
+
+def _refused(message: str) -> Refused:
+    word, _, rest = message.partition(" ")
+    return Refused(word, rest) if word.isupper() else Refused("ERR", message)
 
 
 class Place:
@@ -88,47 +92,72 @@ class Place:
         return Link(self._connection(**options))
 
 
+_READ_BYTES = 65_536
+_NOT_YET = object()
+
+
 class Link:
     """One connection. Once it is broken it stays so: :attr:`broken`."""
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
         self.broken = False
-        self._guard(connection.connect)
+        self._connection = connection
+        self._connect()
+        self._sock = connection._sock
+        self._reader = hiredis.Reader(protocolError=RedisAway, replyError=_refused, notEnoughData=_NOT_YET)
 
-    def _guard(self, call: Any, *args: Any) -> Any:
-        """Calls into redis-py and makes its errors ours. Every one that is no answer of Redis breaks the link."""
-        if self.broken:
-            raise RedisAway("the connection is closed")
+    def _connect(self) -> None:
         try:
-            return call(*args)
-        except Exception as error:
-            refused = refusal(error)
-            if refused is None or isinstance(error, exceptions.ConnectionError):
-                self.close()
-            if refused is not None:
-                raise refused from None
-            if isinstance(error, (exceptions.RedisError, OSError)):
-                raise RedisAway(str(error)) from None
-            raise
+            self._connection.connect()
+        except (exceptions.RedisError, OSError) as error:
+            self.close()
+            raise refusal(error) or RedisAway(str(error)) from None
 
     def send(self, commands: Sequence[Command]) -> None:
         """Sends commands in one write. Raises :class:`RedisAway`."""
-        packed = self._connection.pack_commands(commands)
-        self._guard(self._connection.send_packed_command, packed, False)
+        self.send_packed(b"".join(map(hiredis.pack_command, commands)))
+
+    def send_packed(self, data: bytes) -> None:
+        """Sends commands as they stand on the wire (RESP), in one write. Raises :class:`RedisAway`."""
+        if self.broken:
+            raise RedisAway("the connection is closed")
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise self._broke(error) from None
 
     def read(self) -> Any:
         """Reads one answer. Raises :class:`RedisAway` or :class:`Refused`."""
-        return self._guard(self._connection.read_response)
+        answer = self.read_or_refusal()
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
 
     def read_or_refusal(self) -> Any:
         """Reads one answer; gives a refusal back instead of raising it. Raises :class:`RedisAway`."""
+        reader = self._reader
         try:
-            return self.read()
-        except Refused as refused:
-            if self.broken:
-                raise
-            return refused
+            while (answer := reader.gets()) is _NOT_YET:
+                self._receive()
+        except RedisAway:
+            self.close()
+            raise
+        return answer
+
+    def _receive(self) -> None:
+        if self.broken:
+            raise RedisAway("the connection is closed")
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except OSError as error:
+            raise self._broke(error) from None
+        if not data:
+            raise RedisAway("Redis closed the connection")
+        self._reader.feed(data)
+
+    def _broke(self, error: OSError) -> RedisAway:
+        self.close()
+        return RedisAway(str(error))
 
     def ask(self, *command: Any) -> Any:
         """Sends one command and gives its answer. Raises :class:`RedisAway` or :class:`Refused`."""
@@ -142,14 +171,16 @@ class Link:
 
     def has_answer(self, wait_s: float = 0.0) -> bool:
         """Tells whether something can be read, or the connection was closed. Raises :class:`RedisAway`."""
-        return bool(self._guard(self._connection.can_read, wait_s))
+        number = self.fileno()
+        if self._reader.has_data() or getattr(self._sock, "pending", int)():
+            return True
+        return bool(select.select([number], [], [], wait_s)[0])
 
     def fileno(self) -> int:
         """The socket, to wait for several links at once. Raises :class:`RedisAway`."""
-        sock = self._connection._sock
-        if self.broken or sock is None:
+        if self.broken:
             raise RedisAway("the connection is closed")
-        number: int = sock.fileno()
+        number: int = self._sock.fileno()
         return number
 
     def close(self) -> None:

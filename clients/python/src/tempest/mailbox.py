@@ -113,6 +113,6 @@ class Mailbox:
 def _id_in(data: bytes) -> str:
     """The id of a reply that cannot be read otherwise, so that its caller need not wait for ever."""
     try:
-        return str(read(data, "result").values().get("id", ""))
+        return str(read(data, "result").values.get("id") or "")
     except WireError:
         return ""

@@ -55,27 +55,29 @@ class Memory:
                 if context.id == job_id:
                     context.cancel()
 
-    def is_cancelled(self, job_id: str | None) -> bool:
-        """Tells whether a job was cancelled within the last minute."""
+    def may_start(self, job_id: str | None, attempt: int) -> bool:
+        """Tells whether a job is to be started: within the last minute it was neither cancelled, nor was this attempt
+        of it finished here."""
+        if job_id is None:
+            return True
         with self._lock:
-            return job_id is not None and job_id in self._cancelled
+            return job_id not in self._cancelled and (job_id, attempt) not in self._finished
 
     def start(self, context: Context) -> None:
         """Notes that a job runs."""
         with self._lock:
             self._running.add(context)
 
-    def finish(self, context: Context) -> None:
-        """Notes that a job ran to its end, so that a copy of it is not run again within a minute."""
+    def finish(self, context: Context) -> bool:
+        """Notes that a job ran to its end, so that a copy of it is not run again within a minute. Tells whether it was
+        cancelled meanwhile."""
+        job_id = context.job.id
         with self._lock:
             self._running.discard(context)
-            if context.id is not None:
-                self._finished.add((context.id, context.attempt))
-
-    def is_finished(self, job_id: str | None, attempt: int) -> bool:
-        """Tells whether this attempt of a job was finished here within the last minute."""
-        with self._lock:
-            return job_id is not None and (job_id, attempt) in self._finished
+            if job_id is None:
+                return False
+            self._finished.add((job_id, context.job.attempt))
+            return job_id in self._cancelled
 
     def in_hand(self) -> list[dict[str, object]]:
         """The jobs that run longest, as the lease tells them."""

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import WireError
 
@@ -116,7 +117,13 @@ class Keys:
 
     def is_mailbox(self, reply_to: str) -> bool:
         """Tells whether a ``reply_to`` is the full key of a mailbox of this cluster."""
-        start, end = f"{self.prefix}:mailbox:{{", "}"
-        if not (reply_to.startswith(start) and reply_to.endswith(end)):
-            return False
-        return is_name("mailbox", reply_to[len(start) : -len(end)])
+        return _is_mailbox(self.prefix, reply_to)
+
+
+@lru_cache(maxsize=1024)
+def _is_mailbox(prefix: str, reply_to: str) -> bool:
+    """There are as many mailboxes as fronts, and each is asked for with every job."""
+    start, end = f"{prefix}:mailbox:{{", "}"
+    if not (reply_to.startswith(start) and reply_to.endswith(end)):
+        return False
+    return is_name("mailbox", reply_to[len(start) : -len(end)])

@@ -15,7 +15,7 @@ from .link import Command, Link
 from .outbox import Outbox
 
 
-@dataclass
+@dataclass(slots=True)
 class Ack:
     """Removes the job from its run list; before that answers it if there is a reply."""
 
@@ -41,7 +41,7 @@ class Ack:
             outbox.put(self.reply_to, self.reply, self.deadline)
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
     """Moves the job out of its run list and, as ``member``, into ``later`` or ``dead``: both or none."""
 
@@ -72,11 +72,11 @@ class Exchange:
             if isinstance(answer, Refused):
                 raise answer
         added, removed = answers[3]
-        if isinstance(added, Exception) and removed == 1:
+        if isinstance(added, Refused) and removed == 1:
             link.ask("RPUSH", self.run_key, self.data)
         for answer in (added, removed):
-            if isinstance(answer, Exception):
-                raise Refused(*str(answer).partition(" ")[::2])
+            if isinstance(answer, Refused):
+                raise answer
         if removed == 0 and added == 1:
             link.ask("ZREM", self.set_key, self.member)
         if self.is_dead:

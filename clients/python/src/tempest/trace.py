@@ -1,7 +1,7 @@
 """The span of a job (OpenTelemetry), which continues the trace of whoever pushed the job.
 
-Only where ``opentelemetry-api`` is installed (the extra ``otel``), and seen only if the program sets up a tracer
-provider; otherwise nothing is done here.
+Only where ``opentelemetry-api`` is installed (the extra ``otel``) and the program has set up a tracer provider before
+its worker starts; otherwise nothing is done here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ _FIELD = "traceparent"
 
 
 class Span:
-    """The span of a job that runs."""
+    """The span of a job that runs; also what stands for it where nothing is traced."""
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
+
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def failed(self, code: str, error: BaseException | None = None) -> None:
         """The job failed with this code word."""
@@ -43,12 +49,17 @@ class Span:
         self._span.set_status(_trace.StatusCode.ERROR)
 
 
+NO_SPAN = Span()
+
+
+def is_traced() -> bool:
+    """Tells whether the program has set up a tracer provider."""
+    return _trace is not None and not isinstance(_trace.get_tracer_provider(), _trace.ProxyTracerProvider)
+
+
 @contextmanager
 def job_span(job: Job, queue: str) -> Iterator[Span]:
-    """The current span while a handler runs."""
-    if _trace is None:
-        yield Span()
-        return
+    """The current span while a handler runs; only where :func:`is_traced`."""
     parent = _context.TraceContextTextMapPropagator().extract({_FIELD: job.traceparent} if job.traceparent else {})
     attributes: dict[str, str | int] = {
         "tempest.queue": queue,

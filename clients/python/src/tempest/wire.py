@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ from .limits import ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX
 from .names import LANES, Keys, is_name
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """One unit of work. ``deadline`` and ``queued_at`` are milliseconds in Redis time; ``deadline`` 0 is none."""
 
@@ -73,22 +75,22 @@ def decode_job(data: bytes, keys: Keys) -> Job:
     Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack``, ``too_deep`` or ``bad_job``.
     """
     read = frame.read(data, "args")
-    fields = _Fields(read.values(), "bad_job")
+    fields = _Fields(read.values, "bad_job")
     reply_to = fields.text("reply_to")
     if reply_to is not None and not keys.is_mailbox(reply_to):
         raise WireError("bad_job", f"reply_to {reply_to!r} is no mailbox")
-    lane = fields.text("lane") or "normal"
-    if lane not in LANES or fields.text("lane") == "":
+    lane = fields.text("lane")
+    if lane is not None and lane not in LANES:
         raise WireError("bad_job", f"lane is high, normal or low, not {lane!r}")
     return Job(
         action=fields.name("action", "action"),
-        args=fields.values.get("args"),
-        id=fields.name("id", "id") if "id" in fields.values else None,
+        args=read.values.get("args"),
+        id=None if read.values.get("id") is None else fields.name("id", "id"),
         reply_to=reply_to,
-        attempt=fields.integer("attempt", least=1) or 1,
-        attempts=fields.integer("attempts", least=1) or 0,
+        attempt=fields.integer("attempt", 1) or 1,
+        attempts=fields.integer("attempts", 1) or 0,
         deadline=fields.integer("deadline") or 0,
-        lane=lane,
+        lane=lane or "normal",
         queued_at=fields.integer("queued_at"),
         traceparent=fields.text("traceparent"),
         session=fields.text("session"),
@@ -97,7 +99,7 @@ def decode_job(data: bytes, keys: Keys) -> Job:
     )
 
 
-@dataclass
+@dataclass(slots=True)
 class Reply:
     """What a worker sends to a mailbox. Exactly one of: HTTP (``status``), a later part (``seq``), ``result``,
     ``error``."""
@@ -152,10 +154,9 @@ def decode_reply(data: bytes) -> Reply:
     Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack``, ``too_deep``, ``bad_reply``, ``bad_body``.
     """
     read = frame.read(data, "result")
-    values = read.values()
+    values = {name: value for name, value in read.values.items() if value is not None}
     fields = _Fields(values, "bad_reply")
     body = body_of(values)
-    result = read.last("result")
     reply = Reply(
         id=fields.name("id", "id"),
         attempt=fields.integer("attempt", least=1),
@@ -166,7 +167,7 @@ def decode_reply(data: bytes) -> Reply:
         status=fields.integer("status"),
         headers=headers_of(values.get("headers"), "bad_reply") if "status" in values else [],
         body=body or b"",
-        result=None if result is None else (result.value,),
+        result=(read.values["result"],) if "result" in read.values else None,
         error=_error_of(values["error"]) if "error" in values else None,
         encoding=read.encoding,
     )
@@ -206,7 +207,7 @@ def _error_of(value: Any) -> tuple[str, str]:
 
 
 class _Fields:
-    """Strict readers of the values of an envelope. Every failure has one code."""
+    """Strict readers of the values of an envelope. Null is absent. Every failure has one code."""
 
     def __init__(self, values: dict[str, Any], code: str) -> None:
         self.values = values
@@ -217,13 +218,12 @@ class _Fields:
 
     def text(self, name: str) -> str | None:
         value = self.values.get(name)
-        if isinstance(value, bytes):
-            value = _name_of(value)
-        if value is None and name not in self.values:
-            return None
-        if not isinstance(value, str):
+        if value is None or type(value) is str:
+            return value
+        text = _name_of(value)
+        if text is None:
             raise self.bad(name, "text")
-        return value
+        return text
 
     def name(self, name: str, kind: str) -> str:
         value = self.text(name)
@@ -303,12 +303,16 @@ def body_field(body: bytes, encoding: Encoding) -> dict[str, Any]:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_VALUE = re.compile("[\r\n\0]|[^\0-\xff]")
+_NAMES_KEPT = 1024
+_names: dict[str, str] = {}
+"""Names of header fields that were seen, as they are written: there are few of them, and each comes often."""
 
 
 def is_token(text: str) -> bool:
     """Tells whether text is a token of RFC 9110 section 5.6.2: a method or the name of a header field."""
-    return bool(text) and _TOKEN.issuperset(text)
+    return _TOKEN.fullmatch(text) is not None
 
 
 def headers_of(value: Any, code: str) -> list[tuple[str, str]]:
@@ -322,6 +326,9 @@ def headers_of(value: Any, code: str) -> list[tuple[str, str]]:
         raise WireError(code, "headers are no map")
     pairs = []
     for name, values in value.items():
+        if type(name) is str and type(values) is str:
+            pairs.append(header(name, values, code))
+            continue
         for item in values if isinstance(values, list) else [values]:
             pairs.append(header(_name_of(name), _name_of(item), code))
     return pairs
@@ -332,19 +339,32 @@ def header(name: str | None, value: str | None, code: str) -> tuple[str, str]:
 
     Raises :class:`WireError` of ``code`` if the name is no token, or the value no ISO-8859-1 without CR, LF, NUL.
     """
+    known = _names.get(name) if name else None
+    if known is None:
+        known = _lower_name(name, code)
+    if value is None or (not (value.isascii() and value.isprintable()) and _NO_VALUE.search(value)):
+        raise WireError(code, f"header {name} is no text of ISO-8859-1 without CR, LF and NUL")
+    return known, value
+
+
+def _lower_name(name: str | None, code: str) -> str:
     if name is None or not is_token(name):
         raise WireError(code, f"header name {name!r} is no token")
-    if value is None or any(char in value for char in "\r\n\0") or max(value, default="") > "\xff":
-        raise WireError(code, f"header {name} is no text of ISO-8859-1 without CR, LF and NUL")
-    return name.lower(), value
+    if len(_names) >= _NAMES_KEPT:
+        _names.clear()
+    return _names.setdefault(name, name.lower())
 
 
-def headers_map(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
+def headers_map(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
     """Header fields as they stand on the wire: a repeated one is a list."""
-    lists: dict[str, list[str]] = {}
+    fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
-        lists.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in lists.items()}
+        before = fields.get(name)
+        if before is None:
+            fields[name] = value
+        else:
+            fields[name] = [*before, value] if isinstance(before, list) else [before, value]
+    return fields
 
 
 # --- after a failure -----------------------------------------------------------------------------------------------
