@@ -13,7 +13,7 @@ from typing import Any
 from .bus import Bus
 from .clock import Clock, running_s
 from .context import Context
-from .errors import WireError
+from .errors import TempestError, WireError
 from .http import decode_request, http_reply
 from .limits import REPLY_BYTES_MAX, RETRY_BASE_MS, RETRY_CAP_MS, backoff_cap_ms
 from .memory import Memory
@@ -171,9 +171,10 @@ class Desk:
             reply = self._reply(job, since, handler, returned) if job.reply_to and job.id else b""
         except BaseException as error:
             # Also SystemExit: a handler ends its job, never its worker.
-            span.failed("handler_error", error)
+            code = "too_large" if isinstance(error, TempestError) and error.code == "too_large" else "handler_error"
+            span.failed(code, error)
             log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)
-            return b"", "handler_error"
+            return b"", code
         if context.overran:
             span.failed("timeout")
             return b"", "timeout"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -168,6 +169,16 @@ def _text(args: dict[Any, Any], name: str) -> str:
 _TEXT = "text/plain; charset=utf-8"
 
 
+@dataclass
+class Response:
+    """An HTTP reply whose status and fields are checked already; for gateways, which do that in their own way."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    """Pairs in order, names in lower case."""
+    body: bytes
+
+
 def http_reply(job: Job, returned: Any) -> Reply:
     """Makes the reply of what a handler returned: ``(status, headers, body)``, text, bytes, a dict or list (JSON), or
     None (204).
@@ -176,6 +187,9 @@ def http_reply(job: Job, returned: Any) -> Reply:
     bytes, a dict or list, or None. Without a ``content-type`` among the headers the body decides. Raises
     :class:`WireError` ``bad_reply`` for anything else.
     """
+    if type(returned) is Response:
+        status, headers, body = returned.status, returned.headers, returned.body
+        return Reply(job.id or "", job.attempt, status=status, headers=headers, body=body, encoding=job.encoding)
     status, headers, content = _parts(returned)
     body, content_type = _body(content)
     pairs = _pairs(headers)

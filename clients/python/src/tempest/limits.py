@@ -64,3 +64,7 @@ RECONNECT_BASE_MS, RECONNECT_CAP_MS = 50, 1_000
 """How processes return to a Redis that went away."""
 RETRY_BASE_MS, RETRY_CAP_MS = 1_000, 3_600_000
 """How failed background jobs are tried again."""
+RESTART_BASE_MS, RESTART_CAP_MS = 100, 10_000
+"""How processes that die soon after their start are started again."""
+RESTART_STEADY_S = 10.0
+"""A process that lived so long is started again at once."""

@@ -101,9 +101,11 @@ class Worker:
         log.info("worker ended: %s", report)
         return report
 
-    def serve(self) -> Report:
-        """The same without signals and log set-up. Raises :class:`SetupError`."""
-        return _Shift(self._given, self._handlers, self._run_max_s, self._grace_s).work(self._wake_read)
+    def serve(self, serving: Callable[[], None] | None = None) -> Report:
+        """The same without signals and log set-up; calls ``serving`` when jobs are claimed. Raises
+        :class:`SetupError`."""
+        shift = _Shift(self._given, self._handlers, self._run_max_s, self._grace_s)
+        return shift.work(self._wake_read, serving)
 
     def _catch_signals(self) -> dict[int, Any]:
         if threading.current_thread() is not threading.main_thread():
@@ -135,7 +137,7 @@ class _Shift:
         self.outbox = Outbox(self.place, self.clock)
         self.drain_read, self.drain_write = os.pipe()
 
-    def work(self, wake: int) -> Report:
+    def work(self, wake: int, serving: Callable[[], None] | None) -> Report:
         """Registers, serves until something can be read from ``wake``, drains."""
         link = ready(self.place)
         self.clock.learn(link)
@@ -160,6 +162,8 @@ class _Shift:
         link.close()
         served = f"{', '.join(self.queues)} ({', '.join(self.lanes)})"
         log.info("worker %s serves %s at %s, %d at once", self.worker, served, self.place.shown, self.slots_count)
+        if serving is not None:
+            serving()
         self._watch(wake)
         return self._drain()
 
