@@ -22,6 +22,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tempest-example-traces", &["tempest-worker"]),
     ("tempest-example-embed", &["tempest-broker", "tempest-front"]),
     ("tempest-bench", &["tempest-worker"]),
+    // Judges servers from outside.
+    ("tempest-bench-audience", &[]),
 ];
 
 /// What only one member may name, besides the listed examples of its use and what is measured against it.
