@@ -54,9 +54,6 @@ pub(crate) struct Args {
     /// Meanwhile asks the server for this path a hundred times a second
     #[arg(long, value_name = "PATH")]
     pub(crate) ask: Option<String>,
-    /// Processes whose memory is read when all clients are there
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
-    pub(crate) memory_of: Vec<u32>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -42,8 +42,6 @@ pub(crate) struct Figures {
     /// Of one core, while events were read: near 1 a thread, and these clients are the limit.
     reader_busy: f64,
     reader_us_per_delivery: f64,
-    /// Of the processes that were named, when all clients were connected.
-    resident_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<Asked>,
 }
@@ -62,7 +60,6 @@ impl Figures {
         args: &Args,
         published: &Published,
         refused: u64,
-        resident_bytes: u64,
         accounts: &[Account],
         asked: Option<&Histogram<u64>>,
     ) -> anyhow::Result<Self> {
@@ -91,7 +88,6 @@ impl Figures {
             hearing_s: hearing,
             reader_busy: cpu.as_secs_f64() / hearing,
             reader_us_per_delivery: cpu.as_secs_f64() * 1e6 / number(received.max(1)),
-            resident_bytes,
             asked: asked.map(|waits| Asked {
                 requests: waits.len(),
                 p50_ms: milliseconds(waits, 0.5),

@@ -32,7 +32,6 @@ const QUIET: Duration = Duration::from_millis(300);
 pub(crate) fn run(args: &Args) -> anyhow::Result<Figures> {
     raise_open_files()?;
     let (mut publisher, server, crowds) = open(args)?;
-    let memory = args.memory_of.iter().map(|pid| resident_bytes(*pid)).sum::<anyhow::Result<u64>>()?;
     let progress = Arc::new(Progress {
         clock: Clock::start(),
         heard: AtomicU64::new(0),
@@ -56,7 +55,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Figures> {
     let accounts: Vec<Account> = readers.into_iter().map(joined).collect::<anyhow::Result<_>>()?;
     let (published, probe) = published?;
     let asked = probe.map(joined).transpose()?;
-    Figures::new(args, &published, publisher.end(), memory, &accounts, asked.as_ref())
+    Figures::new(args, &published, publisher.end(), &accounts, asked.as_ref())
 }
 
 fn open(args: &Args) -> anyhow::Result<(Publisher, SocketAddr, Vec<Crowd>)> {
@@ -196,12 +195,4 @@ fn raise_open_files() -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("open files")
-}
-
-fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = line.split_whitespace().next().context("no VmRSS")?.parse()?;
-    Ok(kilobytes * 1_024)
 }
