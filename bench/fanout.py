@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Fan-out of one topic to many EventSource clients at fixed rates: Tempest beside Nchan, in memory and with Redis.
 
-Each figure is from servers of its own, started for it. Clients are those of `bench/audience`: they publish an event when
-it is due and count latency from that time, so a server that lags cannot hide it. Contenders take turns within a round;
-one that does not keep up (events lost, or p99 above a second) is not asked for higher rates in that round. Then bursts:
+Each figure is from servers of its own, started for it. Clients are those of `bench/audience`: they publish an event
+when it is due and count latency from that time, so a server that lags cannot hide it. Contenders take turns within a
+round; one that does not keep up (events lost, or p99 above a second) is not asked for higher rates in it. Then bursts:
 many events at once, the next when everybody has heard all of them. Last, what the clients can read at most, of a
 server that does nothing but write the same bytes to all of them, one event and several in one write.
 
@@ -21,9 +21,10 @@ import subprocess
 import sys
 import time
 
-from contenders import ROOT, Contender, Ground, Missing, tool  # noqa: I001  (puts acceptance/ on the path)
-from measured import family, proportional_bytes, wait_for
+from contenders import ROOT, Contender, Ground, Missing, tool
+from measured import proportional_bytes, wait_for
 from part import Part
+
 from stage import Programs, free_ports
 
 LADDERS = {1_000: [10, 25, 50, 75, 100, 150, 200, 400, 800], 10_000: [1, 2, 5, 8, 10, 15, 20, 40, 80]}
