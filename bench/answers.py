@@ -24,7 +24,6 @@ import contenders
 import load
 from measured import cpu_seconds, proportional_bytes, resident_bytes
 from part import Part
-
 from stage import Programs
 
 # (ours, peer, connections, figure, limit, at least): what the ratio of ours to the peer's must be.

@@ -17,7 +17,6 @@ sys.path.insert(0, str(ROOT / "acceptance"))
 
 from load import wrong_answer  # noqa: E402
 from measured import family, wait_for  # noqa: E402
-
 from stage import free_ports  # noqa: E402
 
 CLIENT = ROOT / "clients/python/src"
@@ -95,8 +94,10 @@ def module(name):
 class Ground:
     """Where contenders are started: the programs, the built binaries, how many jobs a worker has in hand."""
 
-    def __init__(self, programs, binaries, concurrency):
+    def __init__(self, programs, binaries, concurrency, wrap=lambda name: []):
         self.programs, self.binaries, self.concurrency = programs, Path(binaries).resolve(), concurrency
+        # What a front or a worker built here is to run in: the words before its own.
+        self.wrap = wrap
         self._bare, self._heads = None, []
 
     def stop(self):
@@ -105,7 +106,7 @@ class Ground:
             head.terminate()
         for head in self._heads:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                head.wait(10)
+                head.wait(30)
 
     def start(self, *command, **environment):
         """Starts a program in the folder; `log` names the file for what it says."""
@@ -147,8 +148,8 @@ class Ground:
         redis = [tool("redis-server"), "--port", redis_port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         redis = self.start(*redis, log=f"redis-{redis_port}.log")
         wait_for(redis_port)
-        command = [self.built("tempest"), "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url]
-        command += ["--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
+        command = [*self.wrap("front"), self.built("tempest"), "front", "--listen", f"127.0.0.1:{port}"]
+        command += ["--redis-url", url, "--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
         front = self.start(*command, log=f"front-{port}.log")
         wait_for(port)
         return port, redis_port, {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
@@ -174,7 +175,8 @@ def nginx(ground):
 def rust(ground):
     port, redis_port, heads, environment = ground.front()
     environment["TEMPEST_CONCURRENCY"] = str(ground.concurrency)
-    heads["worker"] = ground.start(ground.built("bench-worker"), log="worker.log", **environment)
+    command = [*ground.wrap("worker"), ground.built("bench-worker")]
+    heads["worker"] = ground.start(*command, log="worker.log", **environment)
     return Contender("rust", "Tempest: front, Redis, one Rust worker", port, heads, redis_port)
 
 

@@ -2,15 +2,15 @@
 """Memory and CPU of idle EventSource streams: opens N of them on a front and reads what /proc says of it.
 
 usage: bench/idle_streams.py [--streams 15000] [--seconds 60] [--only plain,tls,http2,axum]
-                             [--tempest target/release/tempest] [--embed target/release/embed]
+                             [--bin target/release] [--json FILE]
 
 plain   the front takes the socket back from hyper
 tls     HTTP/1.1 in TLS, a connection a stream
 http2   HTTP/2 in TLS, a connection a stream, as browsers do
 axum    the embed example: plaintext, the stream is a response body
 
-Prints one line each: resident bytes a stream (whole process, after minus before), CPU a stream and second while they
-are idle but for heartbeats each 25 s, and how many then heard an event. Exit code 1 if one did not, or if a stream in
+Prints resident bytes a stream (whole process, after minus before), CPU a stream and second while they are idle but for
+heartbeats each 25 s, and how many then heard an event. Exit code 1 if one did not; with --strict also if a stream in
 plaintext needs more than 4,096 bytes or 2 us.
 """
 
@@ -31,9 +31,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
-from measured import cpu_seconds, resident_bytes, wait_for  # noqa: E402
-
 from crowd import frame, get_http2  # noqa: E402
+from measured import cpu_seconds, resident_bytes, wait_for  # noqa: E402
+from part import Part  # noqa: E402
 from stage import free_ports  # noqa: E402
 
 REQUEST = b"GET /sub/bench HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -126,7 +126,7 @@ def read_for(selector, seconds, done=lambda: False):
 
 
 def measure(kind, process, port, redis_port, options):
-    """Prints the figures of one server. False if a stream did not hear the event, or costs more than it may."""
+    """The figures of one server, as a row of the table and by name."""
     wait_for(port)
     time.sleep(1)
     before, begun = resident_bytes(process.pid), time.monotonic()
@@ -149,21 +149,46 @@ def measure(kind, process, port, redis_port, options):
     subprocess.run(publish, check=True, capture_output=True)
     read_for(selector, 20, lambda: all(client.heard() for client in clients))
     heard = sum(client.heard() for client in clients)
-    print(
-        f"{kind:6}{options.streams} streams opened in {opened:.1f} s;"
-        f" {(idle - before) / options.streams:.0f} B resident a stream"
-        f" ({before / 1e6:.1f} -> {idle / 1e6:.1f} MB, whole process);"
-        f" {cpu / options.streams * 1e6:.2f} us CPU a stream and second,"
-        f" {beats / options.streams:.2f} heartbeats each in {options.seconds:.0f} s;"
-        f" {heard} heard an event",
-        flush=True,
-    )
     for client in clients:
         client.sock.close()
     selector.close()
-    resident, cpu_us = (idle - before) / options.streams, cpu / options.streams * 1e6
-    cheap = kind != "plain" or (resident <= RESIDENT_MAX and cpu_us <= CPU_US_MAX)
-    return cheap and heard == options.streams
+    return {
+        "kind": kind,
+        "streams": options.streams,
+        "opened_s": opened,
+        "before_bytes": before,
+        "idle_bytes": idle,
+        "resident_bytes": (idle - before) / options.streams,
+        "cpu_us": cpu / options.streams * 1e6,
+        "heartbeats": beats / options.streams,
+        "heard": heard,
+    }
+
+
+def say(found, options, part):
+    """The table, the goals, and whether every stream heard the event."""
+    rows = [
+        [
+            one["kind"],
+            one["streams"],
+            f"{one['opened_s']:.1f}",
+            f"{one['resident_bytes']:,.0f}",
+            f"{one['before_bytes'] / 1e6:.1f} -> {one['idle_bytes'] / 1e6:.1f}",
+            f"{one['cpu_us']:.2f}",
+            f"{one['heartbeats']:.2f}",
+            one["heard"],
+        ]
+        for one in found
+    ]
+    columns = ["server", "streams", "opened in s", "bytes each", "whole process, MB", "CPU us each a second"]
+    columns += [f"heartbeats each in {options.seconds:.0f} s", "heard an event"]
+    part.table("Idle event streams", columns, rows)
+    for one in found:
+        if one["heard"] != options.streams:
+            part.fail(f"{one['kind']}: {one['heard']} of {options.streams} streams heard the event")
+        if one["kind"] == "plain":
+            part.goal(f"bytes of an idle stream ≤ {RESIDENT_MAX}", one["resident_bytes"], RESIDENT_MAX, False)
+            part.goal(f"us of a processor a stream and second ≤ {CPU_US_MAX}", one["cpu_us"], CPU_US_MAX, False)
 
 
 def certificate(folder):
@@ -181,14 +206,15 @@ def serve(kind, folder, options):
     environment = {**os.environ, "TEMPEST_REDIS_URL": url, "PORT": str(port), "RUST_LOG": "warn", "TEMPEST_LOG": "warn"}
     pem, key = certificate(folder)
     tls = ["--tls-listen", f"127.0.0.1:{tls_port}", "--tls-certificate", pem, "--tls-key", key]
-    front = [options.tempest, "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url]
+    built = options.bin.resolve()
+    front = [built / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url, "--admin-listen", ""]
     if kind in ("tls", "http2"):
         front, port = front + tls, tls_port
     redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
     try:
         processes.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
         wait_for(redis_port)
-        command = [options.embed] if kind == "axum" else front
+        command = [built / "embed"] if kind == "axum" else front
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder))
         return measure(kind, processes[-1], port, redis_port, options)
     finally:
@@ -201,17 +227,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=15_000)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--only", default=",".join(KINDS))
-    parser.add_argument("--tempest", default=ROOT / "target/release/tempest")
-    parser.add_argument("--embed", default=ROOT / "target/release/embed")
-    options = parser.parse_args()
+    parser.add_argument("--only", default=",".join(KINDS), help="servers, separated by commas")
+    parser.add_argument("--strict", action="store_true", help="fails if a goal is missed")
+    parser.add_argument(
+        "--bin", type=pathlib.Path, default=ROOT / "target/release", help="where the built programs are"
+    )
+    parser.add_argument("--json", help="writes the result to this file")
+    options, part = parser.parse_args(), Part()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    complete = True
+    found = part.raw["servers"] = []
     for kind in options.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            complete &= serve(kind, folder, options)
-    sys.exit(0 if complete else 1)
+            found.append(serve(kind, folder, options))
+    say(found, options, part)
+    missed = options.strict and any(not goal["met"] for goal in part.goals)
+    sys.exit(part.finish(options.json) or missed)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 """Memory of what waits: idle connections and requests without a reply on a front, and their jobs in Redis.
 
-usage: bench/waiting.py [--requests 5000] [--body-bytes 0] [--tempest target/release/tempest]
+usage: bench/waiting.py [--requests 10000] [--body-bytes 0] [--bin target/release] [--json FILE]
 
 Nobody works: a lease is written by hand, so that the front believes that somebody will. Prints resident bytes of the
 whole front (after minus before) and `used_memory` of Redis, each by the number of what waits.
 """
 
 import argparse
+import os
 import pathlib
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from measured import resident_bytes, wait_for
+from measured import proportional_bytes, resident_bytes, wait_for
+from part import Part
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a browser sends, some 700 bytes.
@@ -60,50 +63,78 @@ class Redis:
         self.ask("SET", "tempest:{default}:lease:bench-0-0", "{}", "PX", "600000")
 
 
-def measure(redis, front, port, options):
+def wait_until_all_wait(redis, count):
+    """Waits until so many jobs are in the queue."""
+    end = time.monotonic() + 120
+    while (jobs := int(redis.ask("LLEN", "tempest:{default}"))) < count:
+        if time.monotonic() > end:
+            sys.exit(f"only {jobs} of {count} jobs wait")
+        time.sleep(0.1)
+
+
+def memory(front, redis):
+    """Resident and proportional bytes of the front, bytes Redis uses for itself and for data."""
+    return resident_bytes(front.pid), proportional_bytes(front.pid), redis.used_bytes()
+
+
+def measure(redis, front, port, options, part):
+    """Opens connections, sends a request on each, and says what both cost."""
     time.sleep(2)  # it has seen the lease
-    empty, redis_empty = resident_bytes(front.pid), redis.used_bytes()
+    empty = memory(front, redis)
     clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(options.requests)]
     time.sleep(2)
-    idle = resident_bytes(front.pid)
+    idle = memory(front, redis)
     body = b"x" * options.body_bytes
     request = HEAD.format(method="POST" if body else "GET", length=len(body)).encode() + body
     for client in clients:
         client.sendall(request)
-    end = time.monotonic() + 60
-    while int(redis.ask("LLEN", "tempest:{default}")) < options.requests:
-        if time.monotonic() > end:
-            sys.exit(f"only {redis.ask('LLEN', 'tempest:{default}')} jobs wait")
-        time.sleep(0.1)
+    wait_until_all_wait(redis, options.requests)
     time.sleep(1)
-    waiting, redis_waiting = resident_bytes(front.pid), redis.used_bytes()
-    count = options.requests
-    print(f"{count} requests of {len(request)} bytes")
-    held, more = (idle - empty) / count, (waiting - idle) / count
-    print(f"front: {held:,.0f} B a connection, {more:,.0f} B more a request that waits")
-    print(f"Redis: {(redis_waiting - redis_empty) / count:,.0f} B a job that waits")
+    waiting = memory(front, redis)
+    part.raw.update(empty=empty, idle=idle, waiting=waiting, request_bytes=len(request))
+    rows = [[name, *(f"{bytes_ / 1e6:.1f}" for bytes_ in found)] for name, found in part.raw.items() if "_" not in name]
+    title = f"{options.requests} connections, then a request of {len(request)} bytes waits on each: MB"
+    part.table(title, ["state", "front RSS", "front PSS", "Redis"], rows)
+    each = [(waiting[0] - idle[0]), (idle[0] - empty[0]), (waiting[2] - empty[2])]
+    names = ["front, a request that waits", "front, its connection", "Redis, its job"]
+    rows = [[name, f"{bytes_ / options.requests:,.0f}"] for name, bytes_ in zip(names, each, strict=True)]
+    part.table("Bytes each, resident", ["of", "bytes"], rows)
+    for client in clients:
+        client.close()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--body-bytes", type=int, default=0)
+    parser.add_argument(
+        "--bin", type=pathlib.Path, default=ROOT / "target/release", help="where the built programs are"
+    )
+    parser.add_argument("--json", help="writes the result to this file")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=5_000)
-    parser.add_argument("--body-bytes", type=int, default=0)
-    parser.add_argument("--tempest", default=ROOT / "target/release/tempest")
-    options = parser.parse_args()
+    options, part = arguments(), Part()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as folder:
         redis, port = Redis(folder), free_port()
-        redis.pretend_a_worker()
-        command = [options.tempest, "front", "--listen", f"127.0.0.1:{port}", "--redis-url"]
+        command = [options.bin.resolve() / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url"]
         command += [f"redis://127.0.0.1:{redis.port}", "--timeout-ms", "600000", "--log", "error"]
-        front = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        command += ["--admin-listen", ""]
+        redis.pretend_a_worker()
+        front = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder, env={"PATH": os.environ["PATH"]})
         try:
             wait_for(port)
-            measure(redis, front, port, options)
+            measure(redis, front, port, options, part)
         finally:
             front.kill()
             front.wait()
             redis.process.kill()
             redis.process.wait()
+    sys.exit(part.finish(options.json))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -49,6 +49,9 @@ have_nchan() { [[ -e /usr/lib/nginx/modules/ngx_nchan_module.so || -e /usr/share
 have_caddy() { command -v caddy >/dev/null; }
 have_systemd_analyze() { command -v systemd-analyze >/dev/null; }
 have_ab() { command -v ab >/dev/null; }
+have_wrk() { command -v wrk >/dev/null; }
+have_valgrind() { command -v valgrind >/dev/null; }
+have_perf() { command -v perf >/dev/null; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
 have_npm() { command -v npm >/dev/null; }
 

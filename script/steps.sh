@@ -118,6 +118,25 @@ step_hello() {
   "$python" -m pytest -q examples/hello/tests
 }
 
+# --- benchmarks ----------------------------------------------------------------------------------------------------
+
+# That every part runs and every answer is right; no figure is judged.
+step_bench() {
+  wants redis redis-server
+  wants wrk wrk
+  wants nginx nginx
+  compile build --locked --quiet --workspace --bins
+  "$python" -m pytest -q bench/tests
+  "$python" bench/compare --smoke --bin "$target/debug"
+}
+
+# Instructions of the hot path beside those that are stored.
+step_instructions() {
+  wants valgrind valgrind
+  compile build --locked --quiet --release --package tempest-bench --bin bench-hotpath
+  "$python" bench/instructions --bin "$target/release"
+}
+
 # --- the house -----------------------------------------------------------------------------------------------------
 
 step_house() { "$python" -m pytest -q script/tests/test_bootstrap.py script/tests/test_steps.py; }

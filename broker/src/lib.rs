@@ -38,6 +38,8 @@ pub use inspect::{Denied, Inspection};
 pub use keeper::{Keeper, KeeperOptions};
 pub use lease::{Beats, Lease};
 pub use look::Load;
+#[doc(hidden)]
+pub use mailbox::Dispatch;
 pub use mailbox::{Inbox, Waiter};
 pub use presence::{Presence, QueueState, WorkerState};
 pub use queue::Caps;

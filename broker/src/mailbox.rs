@@ -3,6 +3,8 @@
 //! The reader peeks before it removes: a reply leaves Redis only after it has been handed on, so a connection cut at
 //! any byte loses none (it may be seen twice, and the second one finds nobody waiting).
 
+mod bench;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{Broker, Error, Rarely, Stats, Topics, Trouble, clock::millis};
+
+pub use bench::Dispatch;
 
 /// Replies in one look.
 const LOOK: isize = 128;
@@ -110,9 +114,7 @@ impl Inbox {
 
     /// Begins to wait for the replies to a job. Call it before the push.
     pub fn expect(&self, id: &JobId) -> Waiter {
-        let slot = Arc::new(Slot::default());
-        self.shared.waiting().insert(id.clone(), slot.clone());
-        Waiter { shared: self.shared.clone(), slot, id: id.clone(), gathered: Gathered::default() }
+        self.shared.expect(id)
     }
 
     /// How many jobs are waited for.
@@ -140,6 +142,12 @@ impl Drop for Inbox {
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Slot>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect(self: &Arc<Self>, id: &JobId) -> Waiter {
+        let slot = Arc::new(Slot::default());
+        self.waiting().insert(id.clone(), slot.clone());
+        Waiter { shared: self.clone(), slot, id: id.clone(), gathered: Gathered::default() }
     }
 
     /// Says that the owner of this mailbox lives.

@@ -5,6 +5,8 @@
 
 mod access_log;
 mod admin;
+#[doc(hidden)]
+pub mod bench;
 mod caller;
 mod cluster;
 mod config;

@@ -37,6 +37,7 @@ def tested(served: Machine) -> Machine:
     """The same with all that script/test needs."""
     served.program("node", "echo v20.1.0")
     tools = "ruby npm siege ab h2load nghttp openssl nginx caddy systemd-analyze shellcheck chromium-headless-shell"
+    tools += " wrk valgrind"
     for name in tools.split():
         served.program(name, "exit 0")
     return served
