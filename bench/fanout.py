@@ -24,7 +24,6 @@ import time
 from contenders import ROOT, Contender, Ground, Missing, tool
 from measured import proportional_bytes, wait_for
 from part import Part
-
 from stage import Programs, free_ports
 
 LADDERS = {1_000: [10, 25, 50, 75, 100, 150, 200, 400, 800], 10_000: [1, 2, 5, 8, 10, 15, 20, 40, 80]}
