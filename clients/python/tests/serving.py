@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import Any
+
+import redis
 
 from tempest import Context, Request, Worker
 
@@ -90,6 +93,28 @@ def large(args: int) -> str:
 @worker.on("unsayable")
 def unsayable(args: Any) -> object:
     return object()
+
+
+@worker.on("who")
+def who(args: Any) -> int:
+    return os.getpid()
+
+
+@worker.on("signal")
+def signal_self(args: Any) -> None:
+    """What kills, stops or ends its own process while jobs behind it wait."""
+    mark("signal")
+    os.kill(os.getpid(), args)
+    if args == signal.SIGTERM:
+        time.sleep(0.3)
+
+
+@worker.on("cancel")
+def cancel(args: str, context: Context) -> None:
+    client = redis.Redis.from_url(os.environ["TEMPEST_REDIS_URL"])
+    client.publish(f"tempest:{{{context.queue}}}:control", f"cancel {args}")
+    client.close()
+    time.sleep(0.005)
 
 
 @worker.on("tell")

@@ -15,13 +15,13 @@ from typing import Any
 
 from .clock import running_s
 from .errors import RedisAway, Refused
-from .limits import BLOCK_ANSWER_S, BLOCK_S, LOW_FIRST_EVERY
-from .link import Command, Link, Place
+from .limits import BLOCK_ANSWER_S, BLOCK_S, LOOK_MAX, LOW_FIRST_EVERY
+from .link import Command, Link, Place, pack
 from .presence import Source
 
 log = logging.getLogger("tempest")
 
-Claimed = tuple[Source, bytes]
+Claimed = tuple[Source, list[bytes]]
 
 _SHORT_BLOCK_S = 0.1
 """How long claims on several lanes block where ``CLIENT UNBLOCK`` is not permitted."""
@@ -48,27 +48,29 @@ class Claims:
             raise
         self.main = self._links[0]
         self._order: list[int] = []
+        self._wanted = 1
+        self._looks = [pack([("LMOVE", each.lane_key, each.run_key, "LEFT", "RIGHT")]) for each in sources]
 
     @property
     def client_ids(self) -> list[int]:
         """The connections that may be blocked: ``CLIENT UNBLOCK`` them to end a wait early."""
         return self._ids
 
-    def begin(self, ahead: Sequence[Command]) -> list[Any]:
-        """Sends commands and, in the same write, the beginning of a claim. Gives the answers to the commands;
-        :meth:`wait` must follow."""
-        self._order = self._next_order()
-        self.main.send([*ahead, self._first_claim()])
+    def begin(self, ahead: Sequence[Command], wanted: int) -> list[Any]:
+        """Sends commands and, in the same write, the beginning of a claim of up to ``wanted`` jobs. Gives the answers
+        to the commands; :meth:`wait` must follow."""
+        self._order, self._wanted = self._next_order(), wanted
+        self.main.send_packed(pack(ahead) + self._first_claim())
         return [self.main.read_or_refusal() for _ in ahead]
 
     def wait(self) -> Claimed | None:
-        """Gives the claimed job, or none when there was nothing to claim for a while."""
+        """Gives what was claimed, in order; none when there was nothing to claim for a while."""
         if len(self._sources) == 1:
-            return self._claimed(0, self.main.read())
+            return self._claimed(0)
         for number, index in enumerate(self._order):
             if number:
-                self.main.send([self._look_for(index)])
-            claimed = self._claimed(index, self.main.read())
+                self.main.send_packed(self._looks[index] * self._wanted)
+            claimed = self._claimed(index)
             if claimed:
                 return claimed
         return self._block()
@@ -78,19 +80,22 @@ class Claims:
         order = list(range(len(self._sources)))
         return order[::-1] if self._count % LOW_FIRST_EVERY == 0 else order
 
-    def _first_claim(self) -> Command:
-        return self._block_on(0) if len(self._sources) == 1 else self._look_for(self._order[0])
+    def _first_claim(self) -> bytes:
+        """What follows a claim that blocks on the same connection waits for its answer, so further looks can stand
+        behind it."""
+        if len(self._sources) > 1:
+            return self._looks[self._order[0]] * self._wanted
+        return pack([self._block_on(0)]) + self._looks[0] * (self._wanted - 1)
 
     def _block_on(self, index: int) -> Command:
         source = self._sources[index]
         return ("BLMOVE", source.lane_key, source.run_key, "LEFT", "RIGHT", self._block_s)
 
-    def _look_for(self, index: int) -> Command:
-        source = self._sources[index]
-        return ("LMOVE", source.lane_key, source.run_key, "LEFT", "RIGHT")
-
-    def _claimed(self, index: int, answer: bytes | None) -> Claimed | None:
-        return None if answer is None else (self._sources[index], answer)
+    def _claimed(self, index: int) -> Claimed | None:
+        """Reads the answers to a claim."""
+        answers = [self.main.read() for _ in range(self._wanted)]
+        frames = [answer for answer in answers if answer is not None]
+        return (self._sources[index], frames) if frames else None
 
     def _block(self) -> Claimed | None:
         """Waits on all lanes at once. Of several that answer the first in order is taken."""
@@ -103,8 +108,8 @@ class Claims:
             patience = until - running_s() if len(waiting) == len(self._links) else 0.01
             for index in self._readable(waiting, patience):
                 waiting.discard(index)
-                found = self._claimed(index, self._links[index].read())
-                claimed += [found] if found else []
+                frame = self._links[index].read()
+                claimed += [] if frame is None else [(self._sources[index], [frame])]
             if running_s() > until:
                 raise RedisAway("a claim was not answered")
             self._unblock(waiting)
@@ -132,17 +137,18 @@ class Claims:
                 return
 
     def give_back(self, source: Source) -> bool:
-        """Returns the oldest job of a run list to the head of its lane: bytes unchanged, not an attempt. Gives whether
+        """Returns the newest job of a run list to the head of its lane: bytes unchanged, not an attempt. Gives whether
         there was one."""
-        return self.main.ask("LMOVE", source.run_key, source.lane_key, "LEFT", "LEFT") is not None
+        return self.main.ask("LMOVE", source.run_key, source.lane_key, "RIGHT", "LEFT") is not None
 
     def look(self) -> Claimed | None:
-        """Gives the oldest job in the run lists: one that was claimed without this slot getting to know."""
-        commands: list[Command] = [("LINDEX", source.run_key, 0) for source in self._sources]
+        """Gives what lies in the first run list that is not empty, the oldest first: jobs that were claimed without
+        this slot getting to know."""
+        commands: list[Command] = [("LRANGE", source.run_key, 0, LOOK_MAX - 1) for source in self._sources]
         for source, answer in zip(self._sources, self.main.ask_all(commands), strict=True):
             if isinstance(answer, Refused):
                 raise answer
-            if answer is not None:
+            if answer:
                 return source, answer
         return None
 

@@ -36,7 +36,11 @@ class Clock:
 
     def now_ms(self) -> int | None:
         """Redis time, or none before the first :meth:`learn`: then nothing is dropped for its deadline."""
-        return None if self._offset_ms is None else int(running_s() * 1000 + self._offset_ms)
+        return self.at_ms(running_s())
+
+    def at_ms(self, at_s: float) -> int | None:
+        """What :meth:`now_ms` was at a time of :func:`running_s`."""
+        return None if self._offset_ms is None else int(at_s * 1000 + self._offset_ms)
 
     def stamp_ms(self) -> int:
         """Redis time, or this machine's while that is unknown: for what is only written down."""

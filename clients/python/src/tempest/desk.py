@@ -62,20 +62,28 @@ class Handler:
         return self.function(*(request, context)[: self.arguments])
 
 
-class Since:
-    """When a job came into hand: what its reply tells of its time."""
+class Claimed:
+    """A job that lies in a run list of this worker: where, its bytes, and what they say."""
 
-    __slots__ = ("_begun", "_claimed_at")
+    __slots__ = ("begun_s", "claimed_at", "data", "error", "job", "source")
 
-    def __init__(self, clock: Clock) -> None:
-        self._claimed_at = clock.now_ms()
-        self._begun = running_s()
+    def __init__(
+        self, source: Source, data: bytes, job: Job | None, error: WireError | None, now_ms: int | None
+    ) -> None:
+        self.source = source
+        self.data = data
+        self.job = job
+        """The job; none: its bytes are no job, :attr:`error` says why."""
+        self.error = error
+        self.claimed_at = now_ms
+        self.begun_s = 0.0
 
-    def told(self, reply: Reply) -> Reply:
-        """The reply, with the time up to now."""
-        reply.claimed_at = self._claimed_at
-        reply.work_us = int((running_s() - self._begun) * 1_000_000)
-        return reply
+    @property
+    def is_alone(self) -> bool:
+        """Tells whether nothing else may lie in the run list while this runs, nor this while something else does: it
+        may not be started again, or the worker that had it before died (SPEC "Claiming ahead")."""
+        job = self.job
+        return job is not None and (job.attempt > 1 or job.attempts == 1)
 
 
 @dataclass
@@ -93,10 +101,10 @@ class Report:
     """Replies that Redis refused until the end."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def count(self, what: str) -> None:
-        """Adds one."""
+    def count(self, what: str, more: int = 1) -> None:
+        """Adds one, or more."""
         with self._lock:
-            setattr(self, what, getattr(self, what) + 1)
+            setattr(self, what, getattr(self, what) + more)
 
     def __str__(self) -> str:
         said = f"{self.done} done, {self.failed} failed, {self.dropped} dropped, {self.given_back} given back"
@@ -116,59 +124,78 @@ class Desk:
         self._clock = clock
         self._traced = is_traced()
 
-    def handle(self, source: Source, data: bytes) -> Settlement:
+    def read(self, source: Source, frames: list[bytes]) -> list[Claimed]:
+        """Decodes what was claimed. Never raises."""
+        now_ms = self._clock.now_ms()
+        claimed = []
+        for data in frames:
+            job, wrong = None, None
+            try:
+                job = decode_job(data, self._keys)
+            except WireError as error:
+                wrong = error
+            claimed.append(Claimed(source, data, job, wrong, now_ms))
+        return claimed
+
+    def handle(self, claimed: Claimed) -> Settlement:
         """Does a claimed job. Never raises."""
-        try:
-            job = decode_job(data, self._keys)
-        except WireError as error:
-            self._undecodable.warn("queue %s: bytes that are no job go to dead: %s", source.queue, error)
-            self.report.count("failed")
-            now = self._clock.stamp_ms()
-            return self._exchange(source, data, dead_bytes(data, str(error), now), now, True)
+        job = claimed.job
+        if job is None:
+            return self._no_job(claimed)
         if not self.memory.may_start(job.id, job.attempt):
             self.report.count("dropped")
-            return Ack(source.run_key, data)
-        if job.is_expired(self._clock.now_ms()):
+            return self._ack(claimed)
+        claimed.begun_s = running_s()
+        if job.is_expired(self._clock.at_ms(claimed.begun_s)):
             self.report.count("dropped")
             if job.reply_to is None:
-                return self._bury(source, data, job, "expired", "its deadline passed before it was started")
-            return Ack(source.run_key, data)
-        return self._run(source, data, job, Since(self._clock))
+                return self._bury(claimed, job, "expired", "its deadline passed before it was started")
+            return self._ack(claimed)
+        return self._run(claimed, job)
 
-    def _run(self, source: Source, data: bytes, job: Job, since: Since) -> Settlement:
+    def _no_job(self, claimed: Claimed) -> Settlement:
+        source, error = claimed.source, claimed.error
+        self._undecodable.warn("queue %s: bytes that are no job go to dead: %s", source.queue, error)
+        self.report.count("failed")
+        now = self._clock.stamp_ms()
+        return self._exchange(claimed, dead_bytes(claimed.data, str(error), now), now, True)
+
+    @staticmethod
+    def _ack(claimed: Claimed) -> Ack:
+        return Ack(claimed.source.run_key, claimed.data)
+
+    def _run(self, claimed: Claimed, job: Job) -> Settlement:
         handler = self._handlers.get(job.action)
         if handler is None:
-            return self._fail(
-                source, data, job, since, "no_handler", f"no handler for action {job.action}", retry=False
-            )
+            return self._fail(claimed, job, "no_handler", f"no handler for action {job.action}", retry=False)
         try:
             request = decode_request(job) if handler.http else job.args
         except WireError as error:
-            return self._fail(source, data, job, since, error.code, error.detail, retry=False)
-        context = Context(job, source.queue, self._bus, self._clock)
+            return self._fail(claimed, job, error.code, error.detail, retry=False)
+        context = Context(job, claimed.source.queue, self._bus, self._clock, claimed.begun_s)
         self.memory.start(context)
         try:
-            with job_span(job, source.queue) if self._traced else NO_SPAN as span:
-                reply, code = self._call(job, since, handler, request, context, span)
+            with job_span(job, claimed.source.queue) if self._traced else NO_SPAN as span:
+                reply, code = self._call(claimed, job, handler, request, context, span)
         finally:
             cancelled = self.memory.finish(context)
         if cancelled:
             self.report.count("dropped")
-            return Ack(source.run_key, data)
+            return self._ack(claimed)
         if code is not None:
-            return self._fail(source, data, job, since, code, _MESSAGES[code], retry=code != "too_large")
+            return self._fail(claimed, job, code, _MESSAGES[code], retry=code != "too_large")
         self.report.count("done")
-        if not reply or job.is_expired(self._clock.now_ms()):
-            return Ack(source.run_key, data)
-        return Ack(source.run_key, data, job.reply_to, reply, job.deadline)
+        if not reply or (job.deadline and job.is_expired(self._clock.now_ms())):
+            return self._ack(claimed)
+        return Ack(claimed.source.run_key, claimed.data, job.reply_to, reply, job.deadline)
 
     def _call(
-        self, job: Job, since: Since, handler: Handler, request: Any, context: Context, span: Span
+        self, claimed: Claimed, job: Job, handler: Handler, request: Any, context: Context, span: Span
     ) -> tuple[bytes, str | None]:
         """Runs the handler. Gives the reply, empty if nobody waits, or the code of a failure."""
         try:
             returned = handler(request, context)
-            reply = self._reply(job, since, handler, returned) if job.reply_to and job.id else b""
+            reply = self._reply(claimed, job, handler, returned) if job.reply_to and job.id else b""
         except BaseException as error:
             # Also SystemExit: a handler ends its job, never its worker.
             code = "too_large" if isinstance(error, TempestError) and error.code == "too_large" else "handler_error"
@@ -184,34 +211,40 @@ class Desk:
             return b"", "too_large"
         return reply, None
 
-    @staticmethod
-    def _reply(job: Job, since: Since, handler: Handler, returned: Any) -> bytes:
+    def _reply(self, claimed: Claimed, job: Job, handler: Handler, returned: Any) -> bytes:
         if handler.http:
-            return since.told(http_reply(job, returned)).encode()
-        return since.told(Reply(job.id or "", job.attempt, result=(returned,), encoding=job.encoding)).encode()
+            return self._encode(claimed, http_reply(job, returned))
+        return self._encode(claimed, Reply(job.id or "", job.attempt, result=(returned,), encoding=job.encoding))
 
-    def _fail(
-        self, source: Source, data: bytes, job: Job, since: Since, code: str, message: str, *, retry: bool
-    ) -> Settlement:
+    @staticmethod
+    def _encode(claimed: Claimed, reply: Reply) -> bytes:
+        """The frame of a reply, which tells when the job was claimed and how long the work took up to now."""
+        reply.claimed_at = claimed.claimed_at
+        reply.work_us = int((running_s() - claimed.begun_s) * 1_000_000)
+        return reply.encode()
+
+    def _fail(self, claimed: Claimed, job: Job, code: str, message: str, *, retry: bool) -> Settlement:
         """Who waits is told; a background job is tried again later, or given up. What somebody waits for never enters
         ``dead``: it carries cookies."""
         self.report.count("failed")
         if job.reply_to is not None:
             if job.id is None or job.is_expired(self._clock.now_ms()):
-                return Ack(source.run_key, data)
-            reply = since.told(Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding))
-            return Ack(source.run_key, data, job.reply_to, reply.encode(), job.deadline)
+                return self._ack(claimed)
+            reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding)
+            frame = self._encode(claimed, reply)
+            return Ack(claimed.source.run_key, claimed.data, job.reply_to, frame, job.deadline)
         if not retry or job.attempt >= job.attempts:
-            return self._bury(source, data, job, code, message)
+            return self._bury(claimed, job, code, message)
         wait_ms = random.uniform(0, backoff_cap_ms(RETRY_BASE_MS, RETRY_CAP_MS, job.attempt))
         due_ms = self._clock.stamp_ms() + int(wait_ms)
-        return self._exchange(source, data, with_attempt(job, job.attempt + 1), due_ms, False)
+        return self._exchange(claimed, with_attempt(job, job.attempt + 1), due_ms, False)
 
-    def _bury(self, source: Source, data: bytes, job: Job, code: str, message: str) -> Settlement:
+    def _bury(self, claimed: Claimed, job: Job, code: str, message: str) -> Settlement:
         log.warning("action %s, job %s goes to dead: %s: %s", job.action, job.id, code, message)
         now = self._clock.stamp_ms()
-        return self._exchange(source, data, dead_member(job, code, message, now), now, True)
+        return self._exchange(claimed, dead_member(job, code, message, now), now, True)
 
-    def _exchange(self, source: Source, data: bytes, member: bytes, score_ms: int, is_dead: bool) -> Settlement:
+    def _exchange(self, claimed: Claimed, member: bytes, score_ms: int, is_dead: bool) -> Settlement:
+        source = claimed.source
         set_key = self._keys.dead(source.queue) if is_dead else self._keys.later(source.queue)
-        return Exchange(source.run_key, data, set_key, member, score_ms, is_dead)
+        return Exchange(source.run_key, claimed.data, set_key, member, score_ms, is_dead)

@@ -49,6 +49,16 @@ REFUSED_REPLY_S = 60.0
 """How long a refused reply of a job without a deadline is tried again."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lanes are looked at from the low end."""
+LOOK_MAX = 16
+"""How many jobs one claim brings at most."""
+AHEAD_RUN_S = 0.002
+"""A worker claims ahead only while its handlers take less than this, in the median."""
+AHEAD_WAIT_S = 0.010
+"""How long a job that was claimed ahead waits for its start before it is given back."""
+AHEAD_RUNS = 16
+"""How many of the last runs the median is taken from."""
+SETTLE_BYTES = 1024 * 1024
+"""Replies that are kept back for the next write are at most this much."""
 
 
 def backoff_cap_ms(base_ms: int, cap_ms: int, n: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,6 +92,11 @@ class Place:
         return Link(self._connection(**options))
 
 
+def pack(commands: Iterable[Command]) -> bytes:
+    """Commands as they stand on the wire."""
+    return b"".join(map(hiredis.pack_command, commands))
+
+
 _READ_BYTES = 65_536
 _NOT_YET = object()
 
@@ -115,10 +120,10 @@ class Link:
 
     def send(self, commands: Sequence[Command]) -> None:
         """Sends commands in one write. Raises :class:`RedisAway`."""
-        self.send_packed(b"".join(map(hiredis.pack_command, commands)))
+        self.send_packed(pack(commands))
 
     def send_packed(self, data: bytes) -> None:
-        """Sends commands as they stand on the wire (RESP), in one write. Raises :class:`RedisAway`."""
+        """Sends commands that were :func:`pack`ed, in one write. Raises :class:`RedisAway`."""
         if self.broken:
             raise RedisAway("the connection is closed")
         try:

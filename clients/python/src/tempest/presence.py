@@ -89,6 +89,11 @@ class Presence(threading.Thread):
         confirmed = self._confirmed_s
         return confirmed is not None and running_s() - confirmed < LEASE_S
 
+    def holds(self, lapses: int) -> bool:
+        """Tells whether what was claimed at so many :attr:`lapses` is still this worker's: else it was stopped, or
+        Redis was away, for longer than a lease, and others may have taken it."""
+        return lapses == self.lapses and self.is_fresh()
+
     def beat(self, link: Link) -> None:
         """Beats once on this link. Raises :class:`RedisAway` or :class:`Refused`: then nothing is confirmed."""
         sent = running_s()

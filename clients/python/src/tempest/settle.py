@@ -24,21 +24,6 @@ class Ack:
     reply_to: str | None = None
     reply: bytes = b""
     deadline: int = 0
-    goes_ahead = True
-    """It may stand in one write before the next claim."""
-
-    def commands(self) -> list[Command]:
-        """What to send, in one write."""
-        ack: Command = ("LREM", self.run_key, 1, self.data)
-        return [ack] if self.reply_to is None else [("RPUSH", self.reply_to, self.reply), ack]
-
-    def confirm(self, answers: list[Any], link: Link, outbox: Outbox) -> None:
-        """Reads what Redis made of it; a refused reply goes to the outbox. ``LREM`` 0 is no error: the job was taken
-        away meanwhile. Raises :class:`Refused` if the ack was refused."""
-        if isinstance(answers[-1], Refused):
-            raise answers[-1]
-        if self.reply_to is not None and isinstance(answers[0], Refused):
-            outbox.put(self.reply_to, self.reply, self.deadline)
 
 
 @dataclass(slots=True)
@@ -51,7 +36,6 @@ class Exchange:
     member: bytes
     score_ms: int
     is_dead: bool
-    goes_ahead = False
 
     def commands(self) -> list[Command]:
         """What to send, in one write."""
@@ -62,7 +46,7 @@ class Exchange:
             ("EXEC",),
         ]
 
-    def confirm(self, answers: list[Any], link: Link, outbox: Outbox) -> None:
+    def confirm(self, answers: list[Any], link: Link) -> None:
         """Reads what Redis made of it.
 
         Was the job taken away meanwhile, the set does not keep it; unless it was there already: then an earlier
@@ -83,4 +67,47 @@ class Exchange:
             link.ask_all([("ZREMRANGEBYRANK", self.set_key, 0, -DEAD_JOBS_MAX - 1)])
 
 
+_EXCHANGE = 4
+"""Commands of an exchange."""
+
 Settlement = Ack | Exchange
+
+
+class Settling:
+    """What is done, settled in one write: first all replies, one command for each mailbox, then all acks, then the
+    exchanges. What is confirmed leaves the list ``done``."""
+
+    def __init__(self, done: list[Settlement]) -> None:
+        self._done = done
+        self._acks = [each for each in done if isinstance(each, Ack)]
+        self._exchanges = [each for each in done if isinstance(each, Exchange)]
+        self._replies: dict[str, list[Ack]] = {}
+        for ack in self._acks:
+            if ack.reply_to is not None:
+                self._replies.setdefault(ack.reply_to, []).append(ack)
+
+    def commands(self) -> list[Command]:
+        """What to send, in one write."""
+        commands: list[Command] = [("RPUSH", to, *[ack.reply for ack in acks]) for to, acks in self._replies.items()]
+        commands += [("LREM", ack.run_key, 1, ack.data) for ack in self._acks]
+        for exchange in self._exchanges:
+            commands += exchange.commands()
+        return commands
+
+    def confirm(self, answers: list[Any], link: Link, outbox: Outbox) -> None:
+        """Reads what Redis made of it; refused replies go to the outbox. ``LREM`` 0 is no error: the job was taken
+        away meanwhile. Raises :class:`Refused` or :class:`RedisAway`; what is still in ``done`` is to be sent again."""
+        pushed, answers = answers[: len(self._replies)], answers[len(self._replies) :]
+        for answer in answers[: len(self._acks)]:
+            if isinstance(answer, Refused):
+                raise answer
+        for answer, acks in zip(pushed, self._replies.values(), strict=True):
+            if isinstance(answer, Refused):
+                for ack in acks:
+                    outbox.put(str(ack.reply_to), ack.reply, ack.deadline)
+        self._done[:] = self._exchanges
+        answers = answers[len(self._acks) :]
+        for exchange in self._exchanges:
+            own, answers = answers[:_EXCHANGE], answers[_EXCHANGE:]
+            exchange.confirm(own, link)
+            self._done.pop(0)

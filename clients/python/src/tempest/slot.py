@@ -1,6 +1,6 @@
-"""One slot: a thread that claims a job, runs its handler, settles it, and claims the next (SPEC "Claim, reply, ack").
+"""One slot: a thread that claims jobs, runs them, settles them, and claims the next (SPEC "Claim, reply, ack").
 
-A slot claims only while it is free. The ack of a job and the claim of the next go out in one write.
+A slot claims only while its hand is empty. The acks of what is done and the next claim go out in one write.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import threading
 import time
 from collections.abc import Sequence
 
-from .claims import Claimed, Claims
+from .ahead import Ahead
+from .claims import Claims
+from .clock import running_s
 from .desk import Desk
 from .errors import TempestError
+from .hand import Hand, Relief
 from .link import Pauses, Place
 from .outbox import Outbox
 from .presence import Presence, Source
-from .settle import Settlement
 
 log = logging.getLogger("tempest")
 
 
 class Slot(threading.Thread):
-    """Works until the worker drains."""
+    """Works until the worker drains. With ``ahead`` it claims several jobs at once while its handlers are fast."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Slot(threading.Thread):
         desk: Desk,
         outbox: Outbox,
         draining: threading.Event,
+        ahead: bool,
     ) -> None:
         super().__init__(name=f"tempest-slot-{number}", daemon=True)
         self.may_unblock = True
@@ -43,20 +46,20 @@ class Slot(threading.Thread):
         self._outbox = outbox
         self._draining = draining
         self._claims: Claims | None = None
-        self._unsettled: list[Settlement] = []
-        self._look_due = False
-        self._held: set[str] = set()
+        self._hand = Hand(presence, outbox, desk.report)
+        self._ahead = Ahead() if ahead else None
+        self._relief = Relief(place, self._hand)
         self._pauses = Pauses()
 
     def blocked_clients(self) -> list[int]:
         """The connections that wait for a job now, to be unblocked when the worker drains."""
         claims = self._claims
-        return [] if claims is None or self._held else claims.client_ids
+        return claims.client_ids if claims is not None and self._hand.is_empty else []
 
     def found_in(self, run_key: str, held: int) -> None:
         """Takes the length of a run list: more than is known of is a claim whose answer was lost."""
-        if held > (run_key in self._held):
-            self._look_due = True
+        if held > self._hand.count(run_key):
+            self._hand.in_doubt = True
 
     def run(self) -> None:
         """Serves; after an error connects anew and goes on."""
@@ -72,7 +75,7 @@ class Slot(threading.Thread):
                 log.exception("claims fail, trying again")
                 pause = 1.0
             if self._draining.is_set():
-                if not self._unsettled:
+                if self._hand.is_empty:
                     return
                 time.sleep(pause)
             self._draining.wait(pause)
@@ -81,11 +84,12 @@ class Slot(threading.Thread):
         claims = Claims(self._place, self._sources, self.may_unblock)
         try:
             self._presence.beat(claims.main)
-            self._settle(claims)
+            self._hand.forget()
+            self._hand.settle(claims.main)
             self._claims, look = claims, True
             while not self._draining.is_set():
                 look = self._turn(claims, look)
-            self._settle(claims)
+            self._hand.settle(claims.main)
             for source in self._sources:
                 while claims.give_back(source):
                     self._desk.report.count("given_back")
@@ -96,52 +100,54 @@ class Slot(threading.Thread):
     def _turn(self, claims: Claims, look: bool) -> bool:
         """Takes one step. Gives whether the next one must look into the run lists."""
         if not self._presence.is_fresh():
-            self._settle(claims)
+            self._hand.settle(claims.main)
             self._presence.beat(claims.main)
             look = True
-        if look or self._look_due:
-            self._settle(claims)
-            self._look_due = False
-            found = claims.look()
+        if look or self._hand.in_doubt:
+            self._hand.settle(claims.main)
+            self._hand.in_doubt = False
+            lapses, found = self._presence.lapses, claims.look()
             if found is not None:
-                self._do(claims, found)
+                self._do(claims, *found, lapses)
                 return True
         return self._claim(claims)
 
     def _claim(self, claims: Claims) -> bool:
         lapses = self._presence.lapses
-        answers = claims.begin([command for each in self._unsettled for command in each.commands()])
-        self._confirm(claims, answers)
+        look = 1 if self._ahead is None else self._ahead.look()
+        with self._hand.lock:
+            settling = self._hand.settling()
+            answers = claims.begin(settling.commands(), look)
+            settling.confirm(answers, claims.main, self._outbox)
         claimed = claims.wait()
         if self._pauses.over():
             log.info("claims are answered again")
         if claimed is None or self._draining.is_set():
+            self._brought(look, 0, False)
             return True
-        if lapses != self._presence.lapses or not self._presence.is_fresh():
-            # This process was stopped, or Redis was away, for longer than a lease: others may have taken the job.
-            return True
-        self._do(claims, claimed)
+        alone = self._do(claims, *claimed, lapses)
+        self._brought(look, len(claimed[1]), alone)
         return False
 
-    def _do(self, claims: Claims, claimed: Claimed) -> None:
-        source, data = claimed
-        self._held.add(source.run_key)
-        settlement = self._desk.handle(source, data)
-        self._unsettled.append(settlement)
-        if not settlement.goes_ahead:
-            self._settle(claims)
+    def _brought(self, wanted: int, count: int, has_alone: bool) -> None:
+        if self._ahead is not None:
+            self._ahead.brought(wanted, count, has_alone)
 
-    def _settle(self, claims: Claims) -> None:
-        """Sends what is not confirmed, and reads that it is."""
-        commands = [command for each in self._unsettled for command in each.commands()]
-        if commands:
-            self._confirm(claims, claims.main.ask_all(commands))
-
-    def _confirm(self, claims: Claims, answers: list[object]) -> None:
-        while self._unsettled:
-            settlement = self._unsettled[0]
-            count = len(settlement.commands())
-            settlement.confirm(answers[:count], claims.main, self._outbox)
-            answers = answers[count:]
-            self._unsettled.pop(0)
-            self._held.discard(settlement.run_key)
+    def _do(self, claims: Claims, source: Source, frames: list[bytes], lapses: int) -> bool:
+        """Does what was claimed, in order; what cannot be done now is given back. Gives whether one of the jobs had to
+        be alone."""
+        claimed = self._desk.read(source, frames)
+        together = next((at for at, each in enumerate(claimed) if each.is_alone), len(claimed))
+        self._hand.take(claimed, lapses)
+        if len(claimed) > 1:
+            self._relief.watch()
+            self._hand.keep(max(1, together), claims.main)
+        while not self._draining.is_set() and (job := self._hand.next(claims.main)) is not None:
+            begun = running_s()
+            is_urgent = self._hand.put(self._desk.handle(job))
+            if self._ahead is not None:
+                self._ahead.ran(running_s() - begun)
+            if is_urgent:
+                self._hand.settle(claims.main)
+        self._hand.keep(0, claims.main)
+        return together < len(claimed)

@@ -150,7 +150,16 @@ class _Shift:
         self.presence.beat(link)
         self.control = self._control()
         self.slots = [
-            Slot(number, self.place, each, self.presence, self.desk, self.outbox, self.draining)
+            Slot(
+                number,
+                self.place,
+                each,
+                self.presence,
+                self.desk,
+                self.outbox,
+                self.draining,
+                ahead=self.slots_count == 1,
+            )
             for number, each in enumerate(sources)
         ]
         self.presence.on_held = self._held
