@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import Any
 
@@ -104,7 +105,10 @@ def who(args: Any) -> int:
 def signal_self(args: Any) -> None:
     """What kills, stops or ends its own process while jobs behind it wait."""
     mark("signal")
-    os.kill(os.getpid(), args)
+    if args == signal.SIGSTOP:
+        signal.pthread_kill(threading.get_ident(), args)  # at once; else this thread runs on until another one stops
+    else:
+        os.kill(os.getpid(), args)
     if args == signal.SIGTERM:
         time.sleep(0.3)
 

@@ -318,7 +318,7 @@ def test_claims_whose_answers_were_cut_are_done(server: Server, proxy: Proxy, st
 def test_a_ledger_under_random_cuts_has_no_loss(server: Server, proxy: Proxy, start: Start) -> None:
     start(proxy.url)
     warm(server)
-    proxy.chance = 0.01
+    proxy.chance = 0.05
     wanted = {f"n{number}" for number in range(3000)}
     for number in range(0, 3000, 100):
         server.redis.rpush(LANE, *(job(f"n{number + step}", "echo", step) for step in range(100)))

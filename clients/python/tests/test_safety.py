@@ -235,7 +235,9 @@ def test_workers_outlive_redis(server: Server, start: Start) -> None:
     server.kill()
     time.sleep(3.5)
     server.start()
-    assert ask(server, {"action": "echo", "args": 2})["result"] == 2
+    result = ask(server, {"action": "echo", "args": 2})["result"]
+    # If Redis died before the worker had read that the first job is acked, its reply comes once more.
+    assert result == 2 or answer(server)["result"] == 2
     assert worker.process.poll() is None
     until(lambda: server.redis.publish("tempest:{default}:control", "drain"))
     assert worker.ends() == 0
