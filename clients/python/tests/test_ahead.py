@@ -181,7 +181,7 @@ def test_replies_that_are_ready_do_not_wait_for_a_slow_job_of_the_same_claim(
 def test_another_worker_takes_what_a_slow_one_gave_back(server: Server, start: Start, marks: Marks) -> None:
     start(server.url)
     warm(server)
-    server.redis.rpush(LANE, *echoes("before", BEFORE), job("slow", "slow", 3), *echoes("behind", 20))
+    server.redis.rpush(LANE, *echoes("before", BEFORE), job("slow", "slow", 30), *echoes("behind", 20))
     until(lambda: marks() == ["begin"])
     start(server.url)
     assert "slow" not in replies(server, BEFORE + 20)

@@ -15,12 +15,12 @@ from .wire import Job
 class Context:
     """The second argument of a handler that takes two."""
 
-    def __init__(self, job: Job, queue: str, bus: Bus, clock: Clock, started_s: float) -> None:
+    def __init__(self, job: Job, queue: str, bus: Bus, clock: Clock, started_s: float | None = None) -> None:
         self.job = job
         """The job as it was claimed."""
         self.queue = queue
         """The queue it came from."""
-        self.started_s = started_s
+        self.started_s = running_s() if started_s is None else started_s
         self.overran = False
         self._bus = bus
         self._clock = clock
