@@ -48,7 +48,7 @@ pub use recovery::{Mode, Patience, Recovered, Recoverer};
 pub use settings::Settings;
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};
-pub use topic::{Live, Subscription, Topics};
+pub use topic::{Live, Outlet, Subscription, Topics};
 
 use clock::Clock;
 use link::Link;

@@ -1,7 +1,8 @@
 //! Live topics: one subscription a topic a process, fan-out to any number of subscribers, and a probe that notices
 //! a connection that has gone silent (SPEC "Topics").
 //!
-//! Slow subscribers cost nobody anything: what waits for one is bounded, past the bound it is cut. Kept topics will
+//! An event is written to its subscribers by one task for many of them (`shard.rs`); what a socket has no room for waits
+//! for the subscriber's own task. Slow subscribers cost nobody anything: what waits for one is bounded, past the bound it is cut. Kept topics will
 //! feed the same [`Subscription`]; nothing here knows about positions.
 
 use std::{
@@ -25,11 +26,13 @@ use crate::{Broker, Error, Rarely, link::within};
 
 mod channel;
 mod inbound;
+mod shard;
 
-pub use inbound::Live;
+pub use inbound::{Live, Outlet};
 
 use channel::Channel;
 use inbound::Inbound;
+use shard::{Reached, Shard};
 
 /// Channels in one `SUBSCRIBE`.
 const CHANNELS_PER_CALL: usize = 1_000;
@@ -87,8 +90,9 @@ impl Topics {
     /// Errors: [`Error::Down`] if that takes longer than a second.
     pub async fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, Error> {
         let inbound = Arc::new(Inbound::default());
+        let alone = topics.len() == 1;
         let joined =
-            topics.iter().map(|topic| self.shared.join(&self.shared.broker.channel(topic), &inbound));
+            topics.iter().map(|topic| self.shared.join(&self.shared.broker.channel(topic), &inbound, alone));
         let (channels, confirmations): (Vec<_>, Vec<_>) = joined.unzip();
         let subscription = Subscription { inbound, channels: channels.into(), shared: self.shared.clone() };
         for mut confirmed in confirmations {
@@ -160,7 +164,7 @@ impl Shared {
     }
 
     /// Adds a subscriber. Gives the channel's name, kept once for all of them, and tells when Redis has confirmed it.
-    fn join(&self, channel: &str, inbound: &Arc<Inbound>) -> (Arc<str>, watch::Receiver<bool>) {
+    fn join(&self, channel: &str, inbound: &Arc<Inbound>, alone: bool) -> (Arc<str>, watch::Receiver<bool>) {
         let mut channels = self.channels();
         let name = channels.get_key_value(channel).map(|(name, _)| name.clone());
         let name = name.unwrap_or_else(|| {
@@ -171,7 +175,7 @@ impl Shared {
         });
         match channels.get_mut(channel) {
             Some(Channel::Topic { confirmed, subscribers }) => {
-                subscribers.join(inbound);
+                subscribers.join(inbound, alone);
                 (name, confirmed.subscribe())
             }
             // A topic that names a channel of this process's own: refused by `Keys::subscribable` before.
@@ -213,27 +217,37 @@ impl Shared {
         }
     }
 
-    fn dispatch(&self, channel: &str, payload: Bytes) {
+    fn dispatch(self: &Arc<Self>, channel: &str, payload: Bytes) {
         if channel == self.probe {
             self.heard.send_replace(Some(Instant::now()));
             return;
         }
-        match self.channels().get_mut(channel) {
-            Some(Channel::Topic { subscribers, .. }) => {
-                let reached = subscribers.fan_out(&payload);
-                let stats = self.broker.stats();
-                stats.events_heard.count();
-                stats.events_delivered.add(u64::try_from(reached.given).unwrap_or(u64::MAX));
-                self.count_cut(channel, reached.cut);
-            }
-            Some(Channel::Listener(handle)) => handle(payload),
-            None => {}
+        let (reached, begun) = match self.channels().get_mut(channel) {
+            Some(Channel::Topic { subscribers, .. }) => subscribers.fan_out(&payload),
+            Some(Channel::Listener(handle)) => return handle(payload),
+            None => return,
+        };
+        self.broker.stats().events_heard.count();
+        self.count(channel, reached);
+        for shard in begun {
+            self.broker.spawn(self.clone().write(channel.into(), shard));
         }
     }
 
-    fn count_cut(&self, channel: &str, cut: usize) {
+    /// Writes to a portion of a topic's subscribers until nothing waits for them.
+    async fn write(self: Arc<Self>, channel: Box<str>, shard: Arc<Shard>) {
+        while let Some(round) = shard.round() {
+            self.count(&channel, round.write());
+            // Others have their turn too, however many subscribers there are.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn count(&self, channel: &str, reached: Reached) {
+        self.broker.stats().events_delivered.add(reached.given);
+        let cut = reached.cut;
         if cut > 0 {
-            self.overruns.fetch_add(u64::try_from(cut).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.overruns.fetch_add(cut, Ordering::Relaxed);
             let say = |unsaid| info!(channel, cut, unsaid, "subscribers do not keep up and are cut");
             self.said.say(say);
         }
@@ -267,7 +281,7 @@ async fn keep(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Order>) {
 
 /// Serves one connection until it breaks or falls silent.
 async fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mut sink: PubSubSink,
     mut stream: PubSubStream,
     orders: &mut mpsc::UnboundedReceiver<Order>,
@@ -371,6 +385,17 @@ impl Subscription {
         self.inbound.handed()
     }
 
+    /// From now on events may be written by whoever hears them, through this outlet, whenever [`Subscription::poll_next`]
+    /// was pending last: what it hands out must be written when it is asked again.
+    pub fn write_through(&mut self, outlet: Outlet) {
+        self.inbound.set_outlet(Some(outlet));
+    }
+
+    /// The outlet is not used until [`Subscription::poll_next`] is pending again: something else is to be written.
+    pub fn hold(&mut self) {
+        self.inbound.hold();
+    }
+
     /// What comes next; pending for ever after it has left. Cancel-safe.
     pub async fn next(&mut self) -> Live {
         std::future::poll_fn(|context| self.poll_next(context)).await
@@ -385,5 +410,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.leave();
+        // Who writes just now may still hold what waits for it.
+        self.inbound.set_outlet(None);
     }
 }

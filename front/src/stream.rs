@@ -1,5 +1,5 @@
 //! One event stream: what a subscription yields, heartbeats, and an end with a hint. It knows nothing of HTTP; it is
-//! polled for bytes, by hyper or by the writer that took the socket over.
+//! polled for bytes, by hyper or by the writer that took the socket over, who may also lend it the socket to write to.
 
 use std::{
     pin::Pin,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tempest_broker::{Live, Subscription};
+use tempest_broker::{Live, Outlet, Subscription};
 
 use crate::{
     limits,
@@ -66,8 +66,22 @@ impl EventStream {
         }
     }
 
+    /// Events may be written through this outlet from now on, without being polled for: only while
+    /// [`EventStream::poll_bytes`] is pending and all it gave before is written.
+    pub(crate) fn write_through(&mut self, outlet: Outlet) {
+        self.subscription.write_through(outlet);
+    }
+
     /// The next bytes, whole blocks of the stream; none after the end. Cancel-safe.
     pub(crate) fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let polled = self.poll_said(context);
+        if polled.is_ready() {
+            self.subscription.hold();
+        }
+        polled
+    }
+
+    fn poll_said(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.state != State::Ending
             && let Some(ms) = self.hint_ms.take()
         {
@@ -87,7 +101,7 @@ impl EventStream {
         }
         if self.state == State::Ending {
             self.state = State::Ended;
-            return self.poll_bytes(context);
+            return self.poll_said(context);
         }
         called.map(|_| Some(HEARTBEAT))
     }

@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 /// Memory of what may wait for one subscriber, in bytes. One event may be larger if nothing else waits.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// What an event counts for besides its own bytes, so that a million empty ones are bounded too.
-const EVENT_BYTES: usize = 64;
+pub(super) const EVENT_BYTES: usize = 64;
 /// Events that wait are handed out together up to this many bytes: a burst costs a few writes, not one an event.
-const TOGETHER_BYTES_MAX: usize = 64 << 10;
+pub(super) const TOGETHER_BYTES_MAX: usize = 64 << 10;
 
 /// What a subscriber hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +26,14 @@ pub enum Live {
     Overrun,
 }
 
-impl Live {
-    /// What it counts for while it waits.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Events(bytes) | Self::End(bytes) => bytes.len() + EVENT_BYTES,
-            Self::Overrun => 0,
-        }
-    }
-}
+/// Where the events of a subscriber can be written without waiting: takes as many of the bytes as there is room for, and
+/// gives how many those are.
+pub type Outlet = Box<dyn Fn(&[u8]) -> usize + Send + Sync>;
 
 /// What became of something for a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits.
+    /// It is written, or waits.
     Given,
     /// It was too much: the subscriber is cut now.
     Cut,
@@ -55,12 +49,47 @@ pub(super) struct Inbound {
 
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<Live>,
+    events: VecDeque<Entry>,
     weight: usize,
-    /// Events that were handed out.
+    /// Events that were handed out, or written.
     handed: u64,
     overrun: bool,
     waker: Option<Waker>,
+    outlet: Option<Outlet>,
+    /// Nothing waits, and all that was handed out is written: the outlet may be used.
+    is_idle: bool,
+}
+
+/// Something that waits, and how many events it is: those that are written in part count when the rest goes.
+struct Entry {
+    live: Live,
+    events: u64,
+}
+
+impl Entry {
+    /// What it counts for while it waits.
+    fn weight(&self) -> usize {
+        let each = usize::try_from(self.events).unwrap_or(usize::MAX).saturating_mul(EVENT_BYTES);
+        match &self.live {
+            Live::Events(bytes) | Live::End(bytes) => bytes.len().saturating_add(each),
+            Live::Overrun => 0,
+        }
+    }
+}
+
+/// What became of something, and who is to be woken, once the lock is released.
+struct Done {
+    pushed: Pushed,
+    waker: Option<Waker>,
+}
+
+impl Done {
+    fn woken(self) -> Pushed {
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+        self.pushed
+    }
 }
 
 impl Inbound {
@@ -68,25 +97,47 @@ impl Inbound {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets something wait for the subscriber.
-    pub(super) fn push(&self, live: Live) -> Pushed {
+    /// Lets something wait for the subscriber: so many events.
+    pub(super) fn push(&self, live: Live, events: u64) -> Pushed {
+        let done = self.state().wait(Entry { live, events });
+        done.woken()
+    }
+
+    /// Writes events, if the subscriber has an outlet; what there is no room for waits.
+    pub(super) fn write(&self, live: &Live, events: u64) -> Pushed {
         let mut state = self.state();
-        if state.overrun {
-            return Pushed::Lost;
+        let mut written = 0;
+        if let (Live::Events(bytes), true, Some(outlet)) = (live, state.is_idle, &state.outlet) {
+            written = outlet(bytes);
+            if written >= bytes.len() {
+                state.handed += events;
+                return Pushed::Given;
+            }
         }
-        state.weight += live.weight();
-        let overrun = state.weight > WAITING_BYTES_MAX && !state.events.is_empty();
-        if overrun {
-            state.overrun = true;
-            state.events = VecDeque::from([Live::Overrun]);
-        } else {
-            state.events.push_back(live);
-        }
-        if let Some(waker) = state.waker.take() {
-            drop(state);
-            waker.wake();
-        }
-        if overrun { Pushed::Cut } else { Pushed::Given }
+        let live = match live {
+            Live::Events(bytes) => Live::Events(bytes.slice(written..)),
+            other => other.clone(),
+        };
+        let done = state.wait(Entry { live, events });
+        drop(state);
+        done.woken()
+    }
+
+    /// Gives the subscriber up.
+    pub(super) fn cut(&self) -> Pushed {
+        let done = self.state().cut();
+        done.woken()
+    }
+
+    /// Sets or takes away the outlet.
+    pub(super) fn set_outlet(&self, outlet: Option<Outlet>) {
+        let before = std::mem::replace(&mut self.state().outlet, outlet);
+        drop(before); // with the lock released: it may be the last that holds a socket
+    }
+
+    /// The outlet is not used until the subscriber has nothing to write again.
+    pub(super) fn hold(&self) {
+        self.state().is_idle = false;
     }
 
     /// How many events were handed out.
@@ -99,6 +150,7 @@ impl Inbound {
         let mut state = self.state();
         let Some(first) = state.pop() else {
             state.waker = Some(context.waker().clone());
+            state.is_idle = true;
             return Poll::Pending;
         };
         let Live::Events(first) = first else { return Poll::Ready(first) };
@@ -109,20 +161,45 @@ impl Inbound {
 }
 
 impl Waiting {
+    fn wait(&mut self, entry: Entry) -> Done {
+        if self.overrun {
+            return Done { pushed: Pushed::Lost, waker: None };
+        }
+        self.weight = self.weight.saturating_add(entry.weight());
+        if self.weight > WAITING_BYTES_MAX && !self.events.is_empty() {
+            return self.cut();
+        }
+        self.events.push_back(entry);
+        self.busy(Pushed::Given)
+    }
+
+    fn cut(&mut self) -> Done {
+        if std::mem::replace(&mut self.overrun, true) {
+            return Done { pushed: Pushed::Lost, waker: None };
+        }
+        self.events = VecDeque::from([Entry { live: Live::Overrun, events: 0 }]);
+        self.busy(Pushed::Cut)
+    }
+
+    fn busy(&mut self, pushed: Pushed) -> Done {
+        self.is_idle = false;
+        Done { pushed, waker: self.waker.take() }
+    }
+
     fn pop(&mut self) -> Option<Live> {
-        let live = self.events.pop_front()?;
-        self.weight = self.weight.saturating_sub(live.weight());
-        self.handed += u64::from(matches!(live, Live::Events(_)));
+        let entry = self.events.pop_front()?;
+        self.weight = self.weight.saturating_sub(entry.weight());
+        self.handed += entry.events;
         if self.events.is_empty() {
             self.events = VecDeque::new(); // an idle subscriber holds no memory for a burst of before
         }
-        Some(live)
+        Some(entry.live)
     }
 
     /// The events that go out with one of this length.
     fn pop_together(&mut self, mut length: usize) -> Vec<Bytes> {
         let mut more = Vec::new();
-        while let Some(Live::Events(next)) = self.events.front() {
+        while let Some(Entry { live: Live::Events(next), .. }) = self.events.front() {
             length += next.len();
             if length > TOGETHER_BYTES_MAX {
                 break;
@@ -134,7 +211,7 @@ impl Waiting {
     }
 }
 
-fn together(first: Bytes, more: &[Bytes]) -> Bytes {
+pub(super) fn together(first: Bytes, more: &[Bytes]) -> Bytes {
     if more.is_empty() {
         return first;
     }

@@ -98,12 +98,10 @@ impl Connection {
         {
             drop(open);
             let open = metrics.carries(Carried::Events, false);
-            // A task of its own: the one that served HTTP ends, and its memory with it.
-            tasks.spawn(async move {
-                taken.write(socket).await;
-                drop((place, open));
-                debug!(%address, "an event stream has ended");
-            });
+            if let Ok(writing) = taken.open(socket, (place, open)).await {
+                // A task of its own: the one that served HTTP ends, and its memory with it.
+                tasks.spawn(writing);
+            }
         }
     }
 

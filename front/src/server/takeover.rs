@@ -6,6 +6,9 @@
 
 use std::{
     future::poll_fn,
+    io,
+    net::Shutdown,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,12 +18,21 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderValue, Response, header};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use socket2::SockRef;
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep, timeout},
+};
+
+use tracing::debug;
 
 use super::listen::PATIENCE;
 use crate::{Refusal, stream::EventStream};
+
+/// Writes of one stream before other tasks have their turn.
+const WRITES_MAX: usize = 32;
 
 /// A connection's offer to give its socket away. Lives in the extensions of each request.
 #[derive(Clone, Default)]
@@ -72,33 +84,97 @@ impl Takeover {
 }
 
 impl Taken {
-    /// Writes the stream until it ends or the client leaves. The end of the connection is the end of the body.
-    pub(crate) async fn write(self, mut socket: TcpStream) {
+    /// Writes the head. What is to be done then lives as long as the stream, and keeps what it is given for as long.
+    pub(crate) async fn open<K>(self, socket: TcpStream, kept: K) -> io::Result<Writing<K>> {
         let Self { head, mut stream } = self;
-        if write_all(&mut socket, &head_bytes(head)).await.is_err() {
-            return;
-        }
-        while let Some(bytes) = next(&mut stream, &socket).await {
-            if write_all(&mut socket, &bytes).await.is_err() {
-                return;
+        let mut head = Bytes::from(head_bytes(head));
+        let writing = async {
+            while !head.is_empty() {
+                poll_fn(|context| poll_write(&socket, &mut head, context)).await?;
             }
-        }
-        // The peer may be gone already; there is nobody left to tell.
-        socket.shutdown().await.ok();
+            Ok::<_, io::Error>(())
+        };
+        timeout(PATIENCE, writing).await??;
+        let socket = Arc::new(socket);
+        let outlet = socket.clone();
+        // An error is met again, and told apart, by the task that writes what is left.
+        stream.write_through(Box::new(move |bytes| outlet.try_write(bytes).unwrap_or(0)));
+        Ok(Writing { stream, socket, rest: Bytes::new(), late: None, _kept: kept })
     }
 }
 
-async fn write_all(socket: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
-    tokio::time::timeout(PATIENCE, socket.write_all(bytes)).await?
+/// An event stream on a socket of its own: resolves when it has ended or its client has left. The end of the connection
+/// is the end of the body.
+///
+/// Events are written by whoever hears them while this has nothing to write: it is woken only if the socket has no room
+/// for all of them. There is one for every stream that is open, so it is put together by hand: an `async fn` would hold
+/// most of it twice.
+pub(crate) struct Writing<K> {
+    stream: EventStream,
+    socket: Arc<TcpStream>,
+    /// What has yet to be written.
+    rest: Bytes,
+    /// When the client is given up: since it has not taken all of `rest`.
+    late: Option<Pin<Box<Sleep>>>,
+    _kept: K,
 }
 
-/// The next bytes of the stream; none when it ends or the client has left.
-async fn next(stream: &mut EventStream, socket: &TcpStream) -> Option<Bytes> {
-    poll_fn(|context| match stream.poll_bytes(context) {
-        Poll::Ready(bytes) => Poll::Ready(bytes),
-        Poll::Pending => poll_left(socket, context).map(|()| None),
-    })
-    .await
+impl<K: Unpin> Future for Writing<K> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.poll_end(context);
+        if polled.is_ready() {
+            debug!(address = ?self.socket.peer_addr().ok(), "an event stream has ended");
+        }
+        polled
+    }
+}
+
+impl<K> Writing<K> {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..WRITES_MAX {
+            while !self.rest.is_empty() {
+                match poll_write(&self.socket, &mut self.rest, context) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {
+                        let late = self.late.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                        return late.as_mut().poll(context);
+                    }
+                }
+            }
+            self.late = None;
+            match self.stream.poll_bytes(context) {
+                Poll::Ready(Some(bytes)) => self.rest = bytes,
+                Poll::Ready(None) => {
+                    // The peer may be gone already; there is nobody left to tell.
+                    SockRef::from(&*self.socket).shutdown(Shutdown::Write).ok();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return poll_left(&self.socket, context),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Writes what there is room for. Asked in this way for the same reason as in `poll_left`.
+fn poll_write(socket: &TcpStream, rest: &mut Bytes, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        match socket.try_write(rest) {
+            Ok(0) if !rest.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => {
+                rest.advance(written);
+                return Poll::Ready(Ok(()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(socket.poll_write_ready(context))?;
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
 }
 
 /// Ready when the client closes its side. What it sends meanwhile means nothing and is thrown away.
