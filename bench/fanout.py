@@ -22,7 +22,7 @@ import sys
 import time
 
 from contenders import ROOT, Contender, Ground, Missing, tool
-from measured import proportional_bytes, wait_for
+from measured import cpu_seconds, proportional_bytes, wait_for
 from part import Part
 from stage import Programs, free_ports
 
@@ -163,8 +163,11 @@ def measure(key, clients, load, options):
             before = sum(map(proportional_bytes, serving.pids()))
             where = ["--subscribe", f"127.0.0.1:{serving.contender.port}", *serving.publish, "--ask", serving.ask]
             size = ["--clients", clients, "--threads", options.threads, "--bytes", options.bytes]
+            cpu = sum(map(cpu_seconds, serving.pids()))
             figures = audience(options, *where, *size, "--seconds", options.seconds, *load)
             after = sum(map(proportional_bytes, serving.pids()))
+            cpu = sum(map(cpu_seconds, serving.pids())) - cpu
+            figures["cpu_us_per_delivery"] = cpu / max(figures["received"], 1) * 1e6
             figures["bytes_per_client"] = (after - before) / clients
             return figures
         except RuntimeError as why:
@@ -222,12 +225,13 @@ def row(key, load, runs):
     counts = [f"{middle(runs, name):,.0f}" for name in ("deliveries_per_s", "expected", "received")]
     wrongs = [f"{middle(runs, name):,.0f}" for name in ("lost", "duplicate", "out_of_order")]
     times = [f"{middle(runs, name):.1f}" for name in ("p50_ms", "p99_ms", "max_ms", "asked.p99_ms")]
-    rest = [f"{middle(runs, 'bytes_per_client') / 1e3:.1f}", f"{middle(runs, 'reader_busy'):.2f}"]
+    rest = [f"{middle(runs, 'cpu_us_per_delivery'):.2f}"]
+    rest += [f"{middle(runs, 'bytes_per_client') / 1e3:.1f}", f"{middle(runs, 'reader_busy'):.2f}"]
     return [key, load, *counts, *wrongs, *times, *rest]
 
 
 COLUMNS = ["contender", "events/s", "deliveries/s", "expected", "received", "lost", "twice", "disorder"]
-COLUMNS += ["p50 ms", "p99 ms", "max ms", "request p99 ms", "KB a client", "clients busy"]
+COLUMNS += ["p50 ms", "p99 ms", "max ms", "request p99 ms", "CPU us a delivery", "KB a client", "clients busy"]
 
 
 def most(runs):
@@ -327,6 +331,7 @@ def arguments():
     parser.add_argument(
         "--bin", default=ROOT / "target/release", type=pathlib.Path, help="where the built programs are"
     )
+    parser.add_argument("--no-limits", action="store_true", help="leaves out what the clients can read")
     parser.add_argument("--json", help="writes the result to this file")
     parser.add_argument("--quick", action="store_true", help="only whether it works: 50 clients for a second")
     options = parser.parse_args()
@@ -349,7 +354,8 @@ def main():
             )
     for clients in options.clients:
         crowd(clients, options, part)
-    limits(options, part)
+    if not options.no_limits:
+        limits(options, part)
     part.note("Latency is counted from when an event was due. Servers, clients and publisher share this machine.")
     sys.exit(part.finish(options.json))
 

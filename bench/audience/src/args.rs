@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Threads that read
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) threads: u32,
+    /// After reading what is there, how long a thread sleeps before it looks again, in microseconds: as a network card
+    /// does, so that the server is not charged for waking a reader with each event
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 1_000)]
+    pub(crate) pause: u64,
     /// Events in a second, evenly spaced
     #[arg(long, default_value_t = 10.0)]
     pub(crate) rate: f64,
@@ -66,6 +70,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 impl Args {
     pub(crate) fn publishing(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    pub(crate) fn pause(&self) -> Duration {
+        Duration::from_micros(self.pause)
     }
 
     pub(crate) fn patience(&self) -> Duration {

@@ -26,6 +26,8 @@ use crate::{
 const GROUP: usize = 200;
 /// One address of ours has no more ports than this to spare.
 const PER_ADDRESS: usize = 20_000;
+/// Sockets that are learned of at once.
+const EVENTS: usize = 1_024;
 const READ_BYTES: usize = 64 << 10;
 /// How long a group may take to be answered.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -95,7 +97,7 @@ impl Crowd {
 
     /// Waits until the clients from `begin` on have the heads of their responses.
     fn answered(&mut self, begin: usize) -> anyhow::Result<()> {
-        let (mut events, mut buffer) = (Events::with_capacity(1_024), vec![0; READ_BYTES]);
+        let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; READ_BYTES]);
         let (mut waiting, end) = (self.clients.len() - begin, Instant::now() + ANSWER);
         while waiting > 0 {
             let left = end.saturating_duration_since(Instant::now());
@@ -117,8 +119,8 @@ impl Crowd {
     }
 
     /// Reads until the run is over.
-    pub(crate) fn read(mut self, progress: &Arc<Progress>) -> anyhow::Result<Account> {
-        let (mut events, mut buffer) = (Events::with_capacity(1_024), vec![0; READ_BYTES]);
+    pub(crate) fn read(mut self, pause: Duration, progress: &Arc<Progress>) -> anyhow::Result<Account> {
+        let (mut events, mut buffer) = (Events::with_capacity(EVENTS), vec![0; READ_BYTES]);
         let begun = thread_cpu();
         let mut account = Account {
             latency: times()?,
@@ -152,6 +154,9 @@ impl Crowd {
                 }
             }
             progress.add(heard);
+            if events.iter().count() < EVENTS {
+                std::thread::sleep(pause);
+            }
         }
         account.cpu = thread_cpu().saturating_sub(begun);
         Ok(account)

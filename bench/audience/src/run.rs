@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Figures> {
         over: AtomicBool::new(false),
         waiting: thread::current(),
     });
-    let readers: Vec<_> = crowds.into_iter().map(|crowd| reader(crowd, progress.clone())).collect();
+    let readers: Vec<_> =
+        crowds.into_iter().map(|crowd| reader(crowd, args.pause(), progress.clone())).collect();
     let published = greet(args, &mut publisher, &progress).and_then(|()| {
         let probe = args.ask.clone().map(|path| {
             let progress = progress.clone();
@@ -86,9 +87,9 @@ fn crowds(args: &Args, server: SocketAddr, clients: usize) -> anyhow::Result<Vec
 }
 
 /// A crowd's thread. One that fails ends the wait for events that will not come.
-fn reader(crowd: Crowd, progress: Arc<Progress>) -> JoinHandle<anyhow::Result<Account>> {
+fn reader(crowd: Crowd, pause: Duration, progress: Arc<Progress>) -> JoinHandle<anyhow::Result<Account>> {
     thread::spawn(move || {
-        let account = crowd.read(&progress);
+        let account = crowd.read(pause, &progress);
         if account.is_err() {
             progress.over.store(true, Ordering::Relaxed);
         }
