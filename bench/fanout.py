@@ -87,6 +87,14 @@ def open_files():
     return hard
 
 
+def nchan_module():
+    """Where nginx has Nchan."""
+    module = next((path for path in MODULES if os.path.exists(path)), None)
+    if module is None:
+        raise Missing("Nchan is missing (script/bootstrap bench)")
+    return module
+
+
 class Serving:
     """A contender that serves: where clients subscribe and publish, and what is asked of it meanwhile."""
 
@@ -107,9 +115,7 @@ def tempest(ground, _options):
 
 def nchan(ground, options, redis_port=None):
     """nginx with Nchan; published by POST over a connection that stays."""
-    module = next((path for path in MODULES if os.path.exists(path)), None)
-    if module is None:
-        raise Missing("Nchan is missing (script/bootstrap bench, or apt-get install libnginx-mod-nchan)")
+    module = nchan_module()
     (port,) = free_ports(1)
     folder = ground.programs.folder / f"nchan-{port}"
     folder.mkdir()
@@ -291,8 +297,8 @@ def check(clients, key, rates, bursts, part):
 
 
 def limits(options, part):
-    """What the clients can read, of a server that only writes."""
-    rows = []
+    """What the clients can read, of a server that only writes, and the least latency: that of such a server."""
+    rows, least = [], []
     for clients in options.clients:
         for together in (1, 4, 16):
             size = ["--clients", min(clients, options.files // 2 - 100), "--threads", options.threads]
@@ -302,6 +308,13 @@ def limits(options, part):
             spare = options.threads * 1e6 / figures["reader_us_per_delivery"]
             reach = f"{figures['deliveries_per_s']:,.0f}"
             rows.append([clients, together, reach, f"{figures['reader_us_per_delivery']:.2f}", f"{spare:,.0f}"])
+        size = ["--clients", min(clients, options.files // 2 - 100), "--threads", options.threads]
+        for rate in options.ladder(clients)[:3]:
+            figures = audience(options, "--echo", 1, *size, "--rate", rate, "--seconds", options.seconds)
+            part.raw.setdefault("least", []).append({"rate": rate, **figures})
+            least.append([clients, f"{rate:g}", f"{figures['p50_ms']:.1f}", f"{figures['p99_ms']:.1f}"])
+    title = "Latency of a server that only writes, one event in a write"
+    part.table(title, ["clients", "events/s", "p50 ms", "p99 ms"], least)
     columns = [
         "clients",
         "events in a write",
@@ -352,6 +365,11 @@ def main():
             raise Missing(
                 f"{options.bin / name} is not built (cargo build --release -p tempest -p tempest-bench-audience)"
             )
+    try:
+        tool("nginx"), nchan_module()
+    except Missing as why:
+        options.only = [key for key in options.only if key == OURS]
+        (part.fail if os.environ.get("CI") == "true" else part.note)(f"only {OURS}: {why}")
     for clients in options.clients:
         crowd(clients, options, part)
     if not options.no_limits:

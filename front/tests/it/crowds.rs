@@ -50,6 +50,37 @@ fn a_burst_reaches_every_stream_whole_and_in_order() {
     assert_eq!(front.cluster.streams(), CROWD);
 }
 
+/// Events are written by one task and heartbeats by another, and sockets take large ones in pieces.
+#[test]
+fn heartbeats_and_events_do_not_cut_each_other_in_two() {
+    const EVENTS: usize = 100;
+    let scene = Scene::new();
+    let front = scene.front_with(FrontConfig { heartbeat_ms: 20, ..config() });
+    let streams: Vec<EventSource> = (0..CROWD / 4).map(|_| front.events("/sub/t")).collect();
+    let large = |n: usize| format!("{n} {}", "x".repeat(20_000));
+    std::thread::scope(|scope| {
+        for mut stream in streams {
+            scope.spawn(move || {
+                let (mut next, mut beats) = (0, 0);
+                while next < EVENTS {
+                    let block = stream.block().expect("it stays open");
+                    if block == ":" || block.starts_with("retry:") {
+                        beats += usize::from(block == ":");
+                        continue;
+                    }
+                    assert!(block == format!("data: {}", large(next)), "event {next}: {} bytes", block.len());
+                    next += 1;
+                }
+                assert!(beats > 0);
+            });
+        }
+        for n in 0..EVENTS / 10 {
+            publish_all(&scene, (n * 10..(n + 1) * 10).map(large));
+            std::thread::sleep(Duration::from_millis(10)); // so that heartbeats fall between them
+        }
+    });
+}
+
 /// Streams that were opened at the same moment would otherwise all be called at the same moment, for ever.
 #[test]
 fn heartbeats_are_spread_over_their_period() {
