@@ -186,7 +186,8 @@ def draw(running, runs, part):
     for contender in running:
         value = median(runs[contender.key][count], "per_second")
         ours = contender.about.startswith("Tempest")
-        part.bar(f"Requests per second, {count} connections", contender.about, value, ours)
+        of = "" if contender.key in ("bare", "nginx", "rust") else " of one WSGI application"
+        part.bar(f"Requests per second{of}, {count} connections", contender.about, value, ours)
 
 
 def numbers(text):

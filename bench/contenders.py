@@ -199,11 +199,11 @@ def _wsgi(key, about, ground, application):
 
 
 def gunicorn(ground):
-    return _gunicorn("gunicorn", "nginx and gunicorn, 2 sync workers, bare application", ground, "plain:app")
+    return _gunicorn("gunicorn", "nginx and gunicorn, 2 sync workers, bare WSGI", ground, "plain:app")
 
 
 def wsgi(ground):
-    return _wsgi("wsgi", "Tempest: front, Redis, 2 processes of tempest.wsgi, bare application", ground, "plain:app")
+    return _wsgi("wsgi", "Tempest: 2 processes of tempest.wsgi, bare WSGI", ground, "plain:app")
 
 
 def gunicorn_flask(ground):
@@ -213,7 +213,7 @@ def gunicorn_flask(ground):
 
 def wsgi_flask(ground):
     module("flask")
-    return _wsgi("wsgi-flask", "Tempest: front, Redis, 2 processes of tempest.wsgi, Flask", ground, "flasked:app")
+    return _wsgi("wsgi-flask", "Tempest: 2 processes of tempest.wsgi, Flask", ground, "flasked:app")
 
 
 ALL = {

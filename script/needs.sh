@@ -45,7 +45,13 @@ have_h2load() { command -v h2load >/dev/null && command -v nghttp >/dev/null; }
 have_openssl() { command -v openssl >/dev/null; }
 # Debian has it in a folder that only root has on PATH.
 have_nginx() { command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]]; }
-have_nchan() { [[ -e /usr/lib/nginx/modules/ngx_nchan_module.so || -e /usr/share/nginx/modules/ngx_nchan_module.so ]]; }
+have_nchan() {
+  local folder
+  for folder in ${NGINX_MODULES:+"$NGINX_MODULES"} /usr/{lib,share}/nginx/modules; do
+    [[ ! -e $folder/ngx_nchan_module.so ]] || return 0
+  done
+  return 1
+}
 have_caddy() { command -v caddy >/dev/null; }
 have_systemd_analyze() { command -v systemd-analyze >/dev/null; }
 have_ab() { command -v ab >/dev/null; }

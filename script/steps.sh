@@ -125,6 +125,7 @@ step_bench() {
   wants redis redis-server
   wants wrk wrk
   wants nginx nginx
+  wants nchan "the nginx module nchan"
   compile build --locked --quiet --workspace --bins
   "$python" -m pytest -q bench/tests
   "$python" bench/compare --smoke --bin "$target/debug"

@@ -51,7 +51,7 @@ class Machine:
             (self.bin / name).unlink()
 
     def environment(self, **extra: str) -> dict[str, str]:
-        return {"PATH": str(self.bin), "HOME": str(self.root), **extra}
+        return {"PATH": str(self.bin), "HOME": str(self.root), "NGINX_MODULES": str(self.bin), **extra}
 
     def run(self, *argv: str, as_user: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
         """Runs a script of the copy; `as_user` gives up root if the test has it."""

@@ -37,7 +37,7 @@ def tested(served: Machine) -> Machine:
     """The same with all that script/test needs."""
     served.program("node", "echo v20.1.0")
     tools = "ruby npm siege ab h2load nghttp openssl nginx caddy systemd-analyze shellcheck chromium-headless-shell"
-    tools += " wrk valgrind"
+    tools += " wrk valgrind ngx_nchan_module.so"
     for name in tools.split():
         served.program(name, "exit 0")
     return served
@@ -259,3 +259,9 @@ def test_refuses_an_unknown_group(machine: Machine) -> None:
     run = machine.run("script/bootstrap", "everything")
     assert run.returncode == 1
     assert "unknown argument 'everything'" in run.stderr
+
+
+def test_benchmarks_say_what_they_miss_in_one_line(served: Machine) -> None:
+    run = served.run("script/bootstrap", "bench")
+    assert run.returncode == 1
+    assert "cannot install wrk: there is no apt-get here" in lines(run.stderr)[-1]
