@@ -12,6 +12,7 @@ raw      anything: the figures of each run
 
 import json
 import pathlib
+import signal
 import sys
 
 
@@ -19,6 +20,7 @@ class Part:
     """The result of one part while it is made."""
 
     def __init__(self):
+        end_on_sigterm()
         self.tables, self.goals, self.bars, self.notes, self.failures, self.raw = [], [], [], [], [], {}
 
     def table(self, title, columns, rows):
@@ -52,6 +54,11 @@ class Part:
         if file:
             pathlib.Path(file).write_text(json.dumps(vars(self), indent=1) + "\n")
         return 1 if self.failures else 0
+
+
+def end_on_sigterm():
+    """Ends the script on SIGTERM as on Ctrl-C, so that what it has started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def goal_line(goal):
