@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap, fmt};
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::{Code, Encoding, Error, Headers, limits::INTEGER_MAX};
+use crate::{Code, Encoding, Error, Headers, json, limits::INTEGER_MAX};
 
 /// A field of a map: its name and the bytes of its value.
 #[derive(Clone, Debug)]
@@ -36,12 +36,18 @@ impl Field<'_> {
 
     /// Text; `code` if it is anything else.
     pub(crate) fn text(&self, code: Code) -> Result<String, Error> {
-        self.parse(code)
+        self.text_in_json().map_or_else(|| self.parse(code), |text| Ok(text.into_owned()))
+    }
+
+    /// Without a parser, the common case.
+    fn text_in_json(&self) -> Option<Cow<'_, str>> {
+        if self.encoding == Encoding::Json { json::text(self.value) } else { None }
     }
 
     /// An integer of 0 to 2^53 - 1, also as an integral float; `code` if it is anything else.
     pub(crate) fn integer(&self, code: Code) -> Result<u64, Error> {
-        self.parse::<Integer>(code).map(|integer| integer.0)
+        let short = if self.encoding == Encoding::Json { json::short_integer(self.value) } else { None };
+        short.map_or_else(|| self.parse::<Integer>(code).map(|integer| integer.0), Ok)
     }
 
     /// An integer of 1 to 2^53 - 1; `code` if it is anything else.
@@ -60,7 +66,7 @@ impl Field<'_> {
     /// A body: text in JSON, bytes in MessagePack (also bytes packed as `str`).
     pub(crate) fn body(&self) -> Result<Bytes, Error> {
         match self.encoding {
-            Encoding::Json => self.parse::<String>(Code::BadBody).map(Bytes::from),
+            Encoding::Json => self.text(Code::BadBody).map(Bytes::from),
             Encoding::MsgPack => rmp_serde::from_slice::<&serde_bytes::Bytes>(self.value)
                 .map(|body| Bytes::copy_from_slice(body))
                 .map_err(|error| Error::new(Code::BadBody, format!("{}: {error}", self.name))),
@@ -76,8 +82,64 @@ impl Field<'_> {
 
     /// Header fields; `code` if they are anything else.
     pub(crate) fn headers(&self, code: Code) -> Result<Headers, Error> {
-        self.parse::<HeaderMap>(code)?.check(code)
+        match self.encoding {
+            Encoding::Json if self.value.starts_with(b"{") => headers_in_json(self.value, code),
+            _ => self.parse::<HeaderMap>(code)?.check(code),
+        }
     }
+}
+
+/// The same as [`HeaderMap`], without copies in between.
+fn headers_in_json(map: &[u8], code: Code) -> Result<Headers, Error> {
+    let coded = |error: Error| Error::new(code, format!("headers: {}", error.detail()));
+    let mut fields = Vec::with_capacity(16);
+    json::entries(map, |name, value| fields.push((name, value))).map_err(coded)?;
+    let mut headers = Headers::default();
+    let no_text = || Error::new(code, "headers: text or a list of texts is due");
+    let mut push = |name: &str, value: &[u8]| {
+        let value = json::text(value).ok_or_else(no_text)?;
+        headers.push_text(name, &value).map_err(|detail| Error::new(code, detail))
+    };
+    for (name, value) in last_of_each(fields) {
+        if !value.starts_with(b"[") {
+            push(&name, value)?;
+            continue;
+        }
+        let mut pushed = Ok(());
+        json::items(value, |item| {
+            if pushed.is_ok() {
+                pushed = push(&name, item);
+            }
+        })
+        .map_err(coded)?;
+        pushed?;
+    }
+    Ok(headers)
+}
+
+/// Names that are compared with each other one by one; more are looked up.
+const FEW: usize = 32;
+
+/// Last duplicate wins, as everywhere, at the place of the first: a repeated field is a list.
+fn last_of_each<'a, V>(fields: Vec<(Cow<'a, str>, V)>) -> Vec<(Cow<'a, str>, V)> {
+    let stands_before = |(at, (name, _)): (usize, &(Cow<'_, str>, V))| {
+        fields[..at].iter().any(|(earlier, _)| earlier == name)
+    };
+    if fields.len() <= FEW && !fields.iter().enumerate().any(stands_before) {
+        return fields;
+    }
+    let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(fields.len());
+    let mut kept: Vec<(Cow<'a, str>, V)> = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        match places.get(&name) {
+            Some(&place) => kept[place].1 = value,
+            None => {
+                places.insert(name.clone(), kept.len());
+                kept.push((name, value));
+            }
+        }
+    }
+    kept
 }
 
 struct Integer(u64);
@@ -117,7 +179,7 @@ impl Visitor<'_> for IntegerVisitor {
 }
 
 /// Header fields as they stand on the wire: text or a list of texts a name.
-struct HeaderMap(Vec<(String, OneOrMany)>);
+struct HeaderMap(Vec<(Cow<'static, str>, OneOrMany)>);
 
 enum OneOrMany {
     One(String),
@@ -155,20 +217,12 @@ impl<'de> Visitor<'de> for HeaderMapVisitor {
         f.write_str("a map of header fields")
     }
 
-    /// Last duplicate wins, as everywhere: a repeated field is a list.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMap, A::Error> {
-        let mut fields: Vec<(String, OneOrMany)> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut fields = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, OneOrMany>()? {
-            match places.get(&name) {
-                Some(&place) => fields[place].1 = value,
-                None => {
-                    places.insert(name.clone(), fields.len());
-                    fields.push((name, value));
-                }
-            }
+            fields.push((Cow::Owned(name), value));
         }
-        Ok(HeaderMap(fields))
+        Ok(HeaderMap(last_of_each(fields)))
     }
 
     /// PHP writes an empty map as an empty array.

@@ -2,7 +2,7 @@
 
 use rmp::encode as mp;
 
-use crate::{Encoding, Headers, Raw};
+use crate::{Encoding, Headers, Raw, json};
 
 /// Writes one map of at most fifteen fields.
 pub(crate) struct MapWriter<'a> {
@@ -40,10 +40,7 @@ impl<'a> MapWriter<'a> {
             self.out.push(b',');
         }
         self.fields += 1;
-        put_text(self.out, self.encoding, name);
-        if self.encoding == Encoding::Json {
-            self.out.push(b':');
-        }
+        put_name(self.out, self.encoding, name);
     }
 
     pub(crate) fn text(&mut self, name: &str, value: &str) {
@@ -117,10 +114,7 @@ impl<'a> MapWriter<'a> {
             if self.encoding == Encoding::Json && index > 0 {
                 self.out.push(b',');
             }
-            put_text(self.out, self.encoding, name);
-            if self.encoding == Encoding::Json {
-                self.out.push(b':');
-            }
+            put_name(self.out, self.encoding, name);
             put_values(self.out, self.encoding, headers, name);
         }
         if self.encoding == Encoding::Json {
@@ -161,8 +155,21 @@ fn put_values(out: &mut Vec<u8>, encoding: Encoding, headers: &Headers, name: &s
     }
 }
 
+/// The name of an entry, and what stands between it and its value.
+fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
+    put_text(out, encoding, name);
+    if encoding == Encoding::Json {
+        out.push(b':');
+    }
+}
+
 pub(crate) fn put_text(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
+        Encoding::Json if json::plain(text.as_bytes()) == text.len() => {
+            out.push(b'"');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+        }
         Encoding::Json => serde_json::to_writer(out, text).expect(INFALLIBLE),
         Encoding::MsgPack => mp::write_str(out, text).expect(INFALLIBLE),
     }
@@ -170,7 +177,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
 
 pub(crate) fn put_integer(out: &mut Vec<u8>, encoding: Encoding, integer: u64) {
     match encoding {
-        Encoding::Json => out.extend_from_slice(integer.to_string().as_bytes()),
+        Encoding::Json => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
         Encoding::MsgPack => {
             mp::write_uint(out, integer).expect(INFALLIBLE);
         }
