@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{Error, Settings, Stats, Trouble, clock};
+use crate::{Error, Settings, Stats, Trouble, clock, gather::Gather};
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -30,10 +30,12 @@ pub(crate) struct Up {
     generation: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct Link {
     client: Client,
     state: Arc<watch::Sender<Option<Up>>>,
     stats: Arc<Stats>,
+    gather: Arc<Gather>,
 }
 
 impl Link {
@@ -55,8 +57,19 @@ impl Link {
         let state = Arc::new(watch::Sender::new(Some(up)));
         let keep = keep(client.clone(), state.clone(), clock, stats.clone());
         let closing = closing.clone();
+        let link = Self { client, state, stats, gather: Arc::default() };
+        let (writer, closed) = (link.clone(), closing.clone());
+        tasks.spawn(async move {
+            closed.run_until_cancelled(writer.gather.write(&writer)).await;
+            writer.gather.close();
+        });
         tasks.spawn(async move { closing.run_until_cancelled(keep).await });
-        Ok(Self { client, state, stats })
+        Ok(link)
+    }
+
+    /// Commands that leave in one write with those of others.
+    pub(crate) fn gather(&self) -> &Gather {
+        &self.gather
     }
 
     pub(crate) fn current(&self) -> Option<Up> {

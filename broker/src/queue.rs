@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::{cmd, pipe};
 use tempest_protocol::{JobId, Lane, Queue, Topic, limits};
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, Pushing};
 
 /// What a lane may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,30 @@ impl Broker {
     /// Errors: [`Error::QueueFull`] if the lane held as much as it may; [`Error::Down`]: nothing was sent;
     /// [`Error::Away`]: it may have been pushed. Not cancel-safe: a dropped push may have happened.
     pub async fn push(&self, queue: &Queue, lane: Lane, frame: &Bytes, caps: &Caps) -> Result<u64, Error> {
-        let key = self.keys().lane(queue, lane);
-        let depth: u64 = self.link().ask(cmd("RPUSH").arg(key).arg(frame.as_ref())).await?;
+        let depth = self.push_soon(queue, lane, frame, caps).answer().await?;
+        self.within_caps(queue, lane, frame, caps, depth).await
+    }
+
+    /// The same without waiting: the push leaves in one write with those of others. Nothing is taken back if the lane
+    /// holds too much; that is [`Broker::within_caps`].
+    pub fn push_soon(&self, queue: &Queue, lane: Lane, frame: &Bytes, caps: &Caps) -> Pushing {
+        let mut push = cmd("RPUSH");
+        push.arg(self.keys().lane(queue, lane)).arg(frame.as_ref());
+        self.link().gather().push(push, caps.jobs)
+    }
+
+    /// Takes a job back that made its lane deeper than it may be. Gives the depth if there was room, or if the job is
+    /// under way already.
+    ///
+    /// Errors: [`Error::QueueFull`]: it was taken back; those of [`Broker::take_back`].
+    pub async fn within_caps(
+        &self,
+        queue: &Queue,
+        lane: Lane,
+        frame: &Bytes,
+        caps: &Caps,
+        depth: u64,
+    ) -> Result<u64, Error> {
         if depth > caps.jobs && self.take_back(queue, lane, frame).await? {
             return Err(Error::QueueFull { queue: queue.to_string() });
         }
@@ -37,8 +59,10 @@ impl Broker {
 
     /// Removes a job that no worker has claimed yet. False: it was claimed, so somebody works on it.
     pub async fn take_back(&self, queue: &Queue, lane: Lane, frame: &Bytes) -> Result<bool, Error> {
-        let key = self.keys().lane(queue, lane);
-        let removed: u64 = self.link().ask(cmd("LREM").arg(key).arg(-1).arg(frame.as_ref())).await?;
+        let mut remove = cmd("LREM");
+        remove.arg(self.keys().lane(queue, lane)).arg(-1).arg(frame.as_ref());
+        // With the pushes, so that it cannot overtake the one it takes back.
+        let removed: u64 = self.link().gather().ask(remove).await?;
         Ok(removed > 0)
     }
 

@@ -57,9 +57,8 @@ impl Broker {
         run: &RunList,
         frame: &Bytes,
     ) -> Result<Settled, Error> {
-        let mut commands = pipe();
-        commands.add_command(answer(reply_to, reply)).add_command(remove(run, frame));
-        Ok(Settled::of(self.link().ask_all(&commands).await?))
+        let commands = [answer(reply_to, reply), remove(run, frame)];
+        Ok(Settled::of(self.link().gather().ask_all(commands).await?))
     }
 
     /// The same, and takes the next job of the lane into the run list behind it, in the same write: the slot is free
@@ -74,15 +73,10 @@ impl Broker {
         frame: &Bytes,
         lane: Lane,
     ) -> Result<(Settled, Result<Option<Bytes>, Error>), Error> {
-        let mut commands = pipe();
-        commands.add_command(answer(reply_to, reply)).add_command(remove(run, frame));
-        commands
-            .cmd("LMOVE")
-            .arg(self.keys().lane(run.queue(), lane))
-            .arg(run.key())
-            .arg("LEFT")
-            .arg("RIGHT");
-        let mut answers = self.link().ask_all(&commands).await?;
+        let mut take = cmd("LMOVE");
+        take.arg(self.keys().lane(run.queue(), lane)).arg(run.key()).arg("LEFT").arg("RIGHT");
+        let commands = [answer(reply_to, reply), remove(run, frame), take];
+        let mut answers = self.link().gather().ask_all(commands).await?;
         let next = answers.pop().map_or(Ok(None), |next| Ok(read::<Option<Vec<u8>>>(next)?.map(Bytes::from)));
         Ok((Settled::of(answers), next))
     }

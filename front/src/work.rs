@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tempest_broker::{Error as BusError, Waiter};
+use tempest_broker::{Error as BusError, Pushing, Waiter};
 use tempest_protocol::{Code, Envelope, JobId, Reply, limits};
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -162,7 +162,7 @@ impl Inner {
                 frame,
                 id,
                 queued_at_ms: now_ms,
-                depth: 0,
+                pushing: None,
                 end: End::Open,
             },
         }
@@ -249,53 +249,71 @@ struct Call {
 
 impl Call {
     async fn run(&mut self) -> Result<Reply, Refusal> {
-        self.push().await?;
         let presence = self.leave.shared.broker.presence();
         if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
-            match timeout(self.leave.plan.no_worker_wait, self.waiter.reply()).await {
-                Ok(reply) => {
-                    self.leave.state.was_answered();
-                    return self.answered(reply);
-                }
-                // Others were answered meanwhile: whoever did that is busy.
-                Err(_) if self.leave.state.served_lately() => {}
-                Err(_) => self.take_back().await?,
+            return self.run_unserved().await;
+        }
+        loop {
+            let pushing = self.leave.push();
+            let trouble = tokio::select! {
+                biased;
+                reply = self.waiter.reply() => return self.answered(reply),
+                trouble = pushing.trouble() => trouble,
+            };
+            if self.settle_push(trouble).await? {
+                let reply = self.waiter.reply().await;
+                return self.answered(reply);
             }
+        }
+    }
+
+    /// Nobody is known to serve the queue: the job is taken back unless somebody has it soon.
+    async fn run_unserved(&mut self) -> Result<Reply, Refusal> {
+        loop {
+            let pushed = self.leave.push().answer().await;
+            if self.settle_push(pushed).await? {
+                break;
+            }
+        }
+        match timeout(self.leave.plan.no_worker_wait, self.waiter.reply()).await {
+            Ok(reply) => {
+                self.leave.state.was_answered();
+                return self.answered(reply);
+            }
+            // Others were answered meanwhile: whoever did that is busy.
+            Err(_) if self.leave.state.served_lately() => {}
+            Err(_) => self.take_back().await?,
         }
         let reply = self.waiter.reply().await;
         self.answered(reply)
     }
 
-    /// Pushes the job. If the answer is lost it is pushed again only when it was taken back or may run twice.
-    async fn push(&mut self) -> Result<(), Refusal> {
+    /// Whether the job is in its lane, or may be and must not be pushed again. False: push it again. If the answer to
+    /// a push is lost it is pushed again only when it was taken back or may run twice.
+    async fn settle_push(&mut self, pushed: Result<u64, BusError>) -> Result<bool, Refusal> {
         let Leave { shared, plan, frame, .. } = &self.leave;
         let broker = &shared.broker;
-        loop {
-            let error = match broker.push(&plan.queue, plan.lane, frame, &plan.caps).await {
-                Ok(depth) => {
-                    self.leave.depth = depth;
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            let sent = matches!(error, BusError::Away(_));
-            if matches!(error, BusError::QueueFull { .. }) {
-                self.leave.end = End::Unqueued;
-                return Err(Refusal::new(Code::QueueFull));
-            }
-            debug!(%error, queue = %plan.queue, "a push failed");
-            if !matches!(error, BusError::Down | BusError::Away(_)) {
-                return Err(refused(&error));
-            }
-            // A push in doubt that must not run twice waits on: only the deadline may end it.
-            if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && (!sent || self.twice) {
-                self.leave.end = if sent { End::Open } else { End::Unqueued };
-                return Err(Refusal::new(Code::RedisAway));
-            }
-            if sent && !self.may_repeat().await {
-                return Ok(()); // it runs, or is lost with what Redis lost: the deadline tells
-            }
+        let settled = match pushed {
+            Ok(depth) => broker.within_caps(&plan.queue, plan.lane, frame, &plan.caps, depth).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = settled else { return Ok(true) };
+        let sent = matches!(error, BusError::Away(_));
+        if matches!(error, BusError::QueueFull { .. }) {
+            self.leave.end = End::Unqueued;
+            return Err(Refusal::new(Code::QueueFull));
         }
+        debug!(%error, queue = %plan.queue, "a push failed");
+        if !matches!(error, BusError::Down | BusError::Away(_)) {
+            return Err(refused(&error));
+        }
+        // A push in doubt that must not run twice waits on: only the deadline may end it.
+        if timeout(AWAY_PATIENCE, broker.up()).await.is_err() && (!sent || self.twice) {
+            self.leave.end = if sent { End::Open } else { End::Unqueued };
+            return Err(Refusal::new(Code::RedisAway));
+        }
+        // What is not repeated runs, or is lost with what Redis lost: the deadline tells.
+        Ok(sent && !self.may_repeat().await)
     }
 
     /// Whether a push in doubt may be sent again: it was surely taken back, or may run twice.
@@ -364,8 +382,17 @@ struct Leave {
     frame: Bytes,
     id: JobId,
     queued_at_ms: u64,
-    depth: u64,
+    /// The last push, if there was one.
+    pushing: Option<Pushing>,
     end: End,
+}
+
+impl Leave {
+    fn push(&mut self) -> Pushing {
+        let plan = &self.plan;
+        let pushing = self.shared.broker.push_soon(&plan.queue, plan.lane, &self.frame, &plan.caps);
+        self.pushing.insert(pushing).clone()
+    }
 }
 
 impl Drop for Leave {
@@ -374,7 +401,8 @@ impl Drop for Leave {
             return;
         }
         let (shared, plan, frame) = (self.shared.clone(), self.plan.clone(), self.frame.clone());
-        let (id, depth) = (self.id.clone(), self.depth);
+        let depth = self.pushing.as_ref().and_then(Pushing::depth).unwrap_or(0);
+        let id = self.id.clone();
         self.shared.tasks.spawn(async move {
             match shared.broker.cancel(&plan.queue, plan.lane, &frame, &id, depth).await {
                 Ok(waiting) => debug!(%id, waiting, "cancelled"),

@@ -1,0 +1,226 @@
+//! Commands of many senders, gathered into few writes: what is asked while others are still asking leaves together.
+//!
+//! A write costs more than the command in it, on both sides. Nobody waits for company longer than the tasks that are
+//! ready at that moment take. The order of commands is kept; what is refused or lost is each sender's own affair.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::yield_now,
+};
+
+use crate::{Error, claim::read, link::Link};
+
+/// What Redis answers to several commands.
+pub(crate) type Answers = Result<Vec<Result<Value, Error>>, Error>;
+
+/// Writes whose answers are awaited at the same time. While there are so many, the next one grows.
+const IN_FLIGHT_MAX: usize = 2;
+
+/// Where commands wait until they are written.
+#[derive(Default)]
+pub(crate) struct Gather {
+    batch: Mutex<Batch>,
+    ready: Notify,
+}
+
+/// Commands and whom to tell the answers.
+#[derive(Default)]
+struct Batch {
+    commands: Pipeline,
+    askers: Vec<Asker>,
+    is_closed: bool,
+}
+
+enum Asker {
+    /// Of so many commands.
+    Several(usize, oneshot::Sender<Answers>),
+    /// Of a push.
+    Push(Arc<PushSlot>),
+}
+
+impl Gather {
+    /// Several commands, in one write with those of others. Each has an answer of its own.
+    pub(crate) async fn ask_all<const N: usize>(&self, commands: [Cmd; N]) -> Answers {
+        let (tell, told) = oneshot::channel();
+        self.add(commands, Asker::Several(N, tell));
+        told.await.unwrap_or(Err(Error::Down))
+    }
+
+    /// One command, in one write with those of others.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
+        let answer = self.ask_all([command]).await?.pop();
+        read(answer.unwrap_or_else(missing))
+    }
+
+    /// One push. Its answer is there when somebody asks for it.
+    pub(crate) fn push(&self, command: Cmd, depth_max: u64) -> Pushing {
+        let slot = Arc::new(PushSlot { depth_max, state: Mutex::default() });
+        self.add([command], Asker::Push(slot.clone()));
+        Pushing(slot)
+    }
+
+    fn add<const N: usize>(&self, commands: [Cmd; N], asker: Asker) {
+        let mut batch = self.batch();
+        if batch.is_closed {
+            drop(batch);
+            return asker.fail(&Error::Down);
+        }
+        for command in commands {
+            batch.commands.add_command(command);
+        }
+        batch.askers.push(asker);
+        let is_first = batch.askers.len() == 1;
+        drop(batch);
+        if is_first {
+            self.ready.notify_one();
+        }
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is gathered, for ever.
+    pub(crate) async fn write(&self, link: &Link) {
+        let mut sent = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = self.ready.notified(), if sent.len() < IN_FLIGHT_MAX => {
+                    yield_now().await; // whoever is ready to ask does so first
+                    let batch = std::mem::take(&mut *self.batch());
+                    sent.push(batch.send(link));
+                }
+                Some(()) = sent.next() => {}
+            }
+        }
+    }
+
+    /// Whoever asks from now on is told that nothing was sent.
+    pub(crate) fn close(&self) {
+        let batch = std::mem::replace(&mut *self.batch(), Batch { is_closed: true, ..Batch::default() });
+        batch.askers.into_iter().for_each(|asker| asker.fail(&Error::Down));
+    }
+}
+
+impl Batch {
+    async fn send(self, link: &Link) {
+        match link.ask_all(&self.commands).await {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                self.askers.into_iter().for_each(|asker| asker.tell(&mut answers));
+            }
+            Err(error) => self.askers.into_iter().for_each(|asker| asker.fail(&error)),
+        }
+    }
+}
+
+impl Asker {
+    fn tell(self, answers: &mut impl Iterator<Item = Result<Value, Error>>) {
+        match self {
+            // Whoever does not listen any more does not care.
+            Self::Several(count, tell) => drop(tell.send(Ok(answers.take(count).collect()))),
+            Self::Push(slot) => {
+                slot.put(read(answers.next().unwrap_or_else(missing)));
+            }
+        }
+    }
+
+    fn fail(self, error: &Error) {
+        match self {
+            Self::Several(_, tell) => drop(tell.send(Err(error.clone()))),
+            Self::Push(slot) => slot.put(Err(error.clone())),
+        }
+    }
+}
+
+fn missing() -> Result<Value, Error> {
+    Err(Error::Away("an answer is missing".into()))
+}
+
+/// A push that is under way. Dropping it does not take it back.
+#[derive(Clone)]
+pub struct Pushing(Arc<PushSlot>);
+
+struct PushSlot {
+    /// More jobs than these are trouble.
+    depth_max: u64,
+    state: Mutex<PushState>,
+}
+
+#[derive(Default)]
+struct PushState {
+    answer: Option<Result<u64, Error>>,
+    waker: Option<Waker>,
+    /// The waker is for any answer, not only for trouble.
+    wants_any: bool,
+}
+
+impl PushSlot {
+    fn state(&self) -> MutexGuard<'_, PushState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_trouble(&self, answer: &Result<u64, Error>) -> bool {
+        answer.as_ref().map_or(true, |depth| *depth > self.depth_max)
+    }
+
+    fn put(&self, answer: Result<u64, Error>) {
+        let mut state = self.state();
+        let waker = state.waker.take().filter(|_| state.wants_any || self.is_trouble(&answer));
+        state.answer = Some(answer);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Pushing {
+    /// The depth of the lane, this job included, once Redis has told.
+    pub fn depth(&self) -> Option<u64> {
+        self.0.state().answer.as_ref().and_then(|answer| answer.as_ref().ok().copied())
+    }
+
+    /// Waits for the depth of the lane. Cancel-safe.
+    ///
+    /// Errors: [`Error::Down`]: nothing was sent; [`Error::Away`]: it may have been pushed.
+    pub fn answer(&self) -> impl Future<Output = Result<u64, Error>> {
+        Answer { slot: &self.0, wants_any: true }
+    }
+
+    /// Waits for an error, or for a depth beyond the limit the push was given; for ever if all is well, without being
+    /// woken. Cancel-safe.
+    pub fn trouble(&self) -> impl Future<Output = Result<u64, Error>> {
+        Answer { slot: &self.0, wants_any: false }
+    }
+}
+
+struct Answer<'a> {
+    slot: &'a PushSlot,
+    wants_any: bool,
+}
+
+impl Future for Answer<'_> {
+    type Output = Result<u64, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.slot.state();
+        match &state.answer {
+            Some(answer) if self.wants_any || self.slot.is_trouble(answer) => Poll::Ready(answer.clone()),
+            Some(_) => Poll::Pending, // all is well, for ever
+            None => {
+                state.wants_any = self.wants_any;
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
