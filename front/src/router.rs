@@ -18,21 +18,20 @@ use crate::{
 /// The routing table.
 pub(crate) struct Router {
     /// Routes that name a host, by that host.
-    hosts: HashMap<String, PathRouter<Vec<Entry>>>,
-    any_host: PathRouter<Vec<Entry>>,
+    hosts: HashMap<String, PathRouter<Vec<Arc<Entry>>>>,
+    any_host: PathRouter<Vec<Arc<Entry>>>,
     queues: Vec<Queue>,
     /// `/files/{*rest}` is also for `/files/`, which the pattern alone does not match: host, path and entry. They come
     /// last, so that a route for just this path wins.
-    folders: Vec<(Option<String>, String, Entry)>,
+    folders: Vec<(Option<String>, String, Arc<Entry>)>,
 }
 
-#[derive(Clone)]
 struct Entry {
     /// As the route says it.
     path: Arc<str>,
-    methods: Arc<[Method]>,
+    methods: Vec<Method>,
     target: Target,
-    policy: Option<Arc<Policy>>,
+    policy: Option<Policy>,
     traffic: Arc<Traffic>,
 }
 
@@ -45,7 +44,6 @@ impl Entry {
     }
 }
 
-#[derive(Clone)]
 enum Target {
     Work(Work),
     Sub(Sub),
@@ -109,9 +107,9 @@ impl Router {
             self.queues.push(Queue::new(queue).map_err(|error| error.to_string())?);
         }
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
-        let policy = Policy::of(route, config).map(Arc::new);
+        let policy = Policy::of(route, config);
         let traffic = cluster.shared.metrics.traffic(name(route));
-        let entry = Entry { path: route.path.as_str().into(), methods, target, policy, traffic };
+        let entry = Arc::new(Entry { path: route.path.as_str().into(), methods, target, policy, traffic });
         let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
         if let Some((folder, _)) = route.path.rsplit_once("{*")
             && route.topic.is_none()
@@ -126,7 +124,7 @@ impl Router {
         }
     }
 
-    fn paths(&mut self, host: Option<&str>) -> &mut PathRouter<Vec<Entry>> {
+    fn paths(&mut self, host: Option<&str>) -> &mut PathRouter<Vec<Arc<Entry>>> {
         match host {
             Some(host) => self.hosts.entry(host.to_owned()).or_default(),
             None => &mut self.any_host,
@@ -142,7 +140,7 @@ impl Router {
         let found = self.of_host(request).and_then(|paths| paths.at(path).ok());
         let found =
             found.or_else(|| self.any_host.at(path).ok()).ok_or_else(|| Refusal::new(Code::NotFound))?;
-        let takes = |entry: &&Entry| {
+        let takes = |entry: &&Arc<Entry>| {
             let head = request.method() == Method::HEAD && entry.methods.contains(&Method::GET);
             entry.methods.is_empty() || entry.methods.contains(request.method()) || head
         };
@@ -151,7 +149,7 @@ impl Router {
         Ok(Found { entry: entry.clone(), params: PathParams(params) })
     }
 
-    fn of_host(&self, request: &Request<Body>) -> Option<&PathRouter<Vec<Entry>>> {
+    fn of_host(&self, request: &Request<Body>) -> Option<&PathRouter<Vec<Arc<Entry>>>> {
         if self.hosts.is_empty() {
             return None;
         }
@@ -166,7 +164,7 @@ impl Router {
 
 /// The route of a request.
 pub(crate) struct Found {
-    entry: Entry,
+    entry: Arc<Entry>,
     params: PathParams,
 }
 
@@ -188,11 +186,14 @@ impl Found {
 
     /// Answers the request.
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-        let Self { entry: Entry { target, policy, .. }, params } = self;
-        match policy {
-            None => target.answer(params, request).await,
+        let Self { entry, params } = self;
+        match &entry.policy {
+            None => entry.target.answer(params, request).await,
             Some(policy) => {
-                let call = |request| target.clone().answer(params.clone(), request);
+                let call = |request| {
+                    let (entry, params) = (entry.clone(), params.clone());
+                    async move { entry.target.answer(params, request).await }
+                };
                 Box::pin(policy.answer(request, call)).await
             }
         }
@@ -219,7 +220,7 @@ enum Reach {
     None,
 }
 
-fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Result<Reach, String> {
+fn insert(paths: &mut PathRouter<Vec<Arc<Entry>>>, path: &str, entry: &Arc<Entry>) -> Result<Reach, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("route path {path:?}: {error}");
     match paths.insert(path, vec![entry.clone()]) {
         Ok(()) => return Ok(Reach::Some),
@@ -235,7 +236,7 @@ fn insert(paths: &mut PathRouter<Vec<Entry>>, path: &str, entry: &Entry) -> Resu
     Ok(Reach::Some)
 }
 
-fn not_allowed(entries: &[Entry]) -> Refusal {
+fn not_allowed(entries: &[Arc<Entry>]) -> Refusal {
     let mut methods = Vec::new();
     for method in entries.iter().flat_map(|entry| entry.methods.iter()) {
         let with_head = (*method == Method::GET).then_some(Method::HEAD.as_str());
@@ -249,14 +250,20 @@ fn not_allowed(entries: &[Entry]) -> Refusal {
 }
 
 impl Target {
-    async fn answer(self, params: PathParams, mut request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    /// What is rare and large is boxed, so that the future of a request that is work stays small: it is moved several
+    /// times on its way into its connection.
+    async fn answer(
+        &self,
+        params: PathParams,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Refusal> {
         match self {
             Self::Work(work) => work.answer(request).await,
             Self::Sub(sub) => {
                 request.extensions_mut().insert(params);
-                sub.answer(request).await
+                Box::pin(sub.answer(request)).await
             }
-            Self::Files(files) => files.answer(params.last(), request).await,
+            Self::Files(files) => Box::pin(files.answer(params.last(), request)).await,
         }
     }
 }

@@ -164,7 +164,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
 pub(super) fn bare_refusal(bytes: &[u8]) -> Option<(usize, Code)> {
     let before = bytes.strip_suffix(b"\r\n\r\n")?;
     let from = before.len().saturating_sub(BARE_BYTES_MAX);
-    let begin = from + before[from..].windows(7).rposition(|some| some == b"HTTP/1.")?;
+    let mut maybe = memchr::memrchr_iter(b'H', &before[from..]).map(|at| from + at);
+    let begin = maybe.find(|at| before[*at..].starts_with(b"HTTP/1."))?;
     let mut lines = before[begin..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let code = match lines.next()?.get(8..13)? {
         b" 400 " => Code::BadHttp,
