@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -589,13 +591,26 @@ def test_files_that_change(tmp_path: Path) -> None:
     path.write_text("x = (")
     with pytest.raises(SyntaxError) as raised:
         compile(path.read_text(), str(path), "exec")
-    files = Files(files_of(raised.value))
+    os.utime(path, (1, 1))
+    files = Files(time.time(), files_of(raised.value))
     assert files.changed() == []
     path.write_text("x = ()")
     assert files.settled() == [str(path)]
     assert files.changed() == []
     path.unlink()
     assert files.changed() == [str(path)]
+
+
+def test_a_file_that_was_saved_while_it_was_loaded_has_changed(tmp_path: Path) -> None:
+    begun_s = time.time()
+    before, meanwhile, ahead = (tmp_path / name for name in ("before", "meanwhile", "ahead"))
+    for path in (before, meanwhile, ahead):
+        path.touch()
+    os.utime(before, (begun_s - 1, begun_s - 1))
+    os.utime(ahead, (begun_s + 1000, begun_s + 1000))
+    files = Files(begun_s, map(str, (before, meanwhile, ahead)))
+    assert files.changed() == [str(meanwhile)]
+    assert files.changed() == []
 
 
 def test_nothing_is_logged_for_a_good_reply(caplog: pytest.LogCaptureFixture) -> None:

@@ -42,6 +42,7 @@ class Crew:
         self._due_s: list[float] = []
         self._drain_until_s: float | None = None
         self._code = 0
+        self._loaded_s = time.time()
         self._life = [] if line is None else [line.life]
 
     def run(self) -> int:
@@ -76,7 +77,7 @@ class Crew:
         if self._line is None or not self._plan.reload:
             return
         self._line.tell(FAILED)
-        files = Files(why.files)
+        files = Files(self._loaded_s, why.files)
         while self._drain_until_s is None:
             if files.settled():
                 self._line.tell(CHANGED)
@@ -92,7 +93,7 @@ class Crew:
         now = time.monotonic()
         for due_s in [each for each in self._due_s if each <= now]:
             self._due_s.remove(due_s)
-            self._workers.append(Child.fork(lambda line: work(self._plan, self._app, line)))
+            self._workers.append(Child.fork(lambda line: work(self._plan, self._app, self._loaded_s, line)))
 
     def _look_after(self) -> None:
         for worker in list(self._workers):
@@ -170,8 +171,9 @@ def loaded(plan: Plan) -> WSGIApplication:
         raise Unloadable(files_of(error)) from None
 
 
-def work(plan: Plan, app: WSGIApplication | None, line: Line) -> int:
-    """A worker from its fork to its end. Gives an exit code."""
+def work(plan: Plan, app: WSGIApplication | None, loaded_s: float, line: Line) -> int:
+    """A worker from its fork to its end, with the application if it is loaded already. Gives an exit code."""
+    loaded_s = time.time() if app is None else loaded_s
     try:
         worker = plan.worker(loaded(plan) if app is None else app)
     except Unloadable:
@@ -189,7 +191,7 @@ def work(plan: Plan, app: WSGIApplication | None, line: Line) -> int:
         signal(number, stop)
     threading.Thread(target=stop_at_end_of_life, name="tempest-life", daemon=True).start()
     if plan.reload:
-        threading.Thread(target=Files().tell_changes, args=(line,), name="tempest-reload", daemon=True).start()
+        threading.Thread(target=Files(loaded_s).tell_changes, args=(line,), name="tempest-reload", daemon=True).start()
     report = worker.serve(lambda: line.tell(READY))
     log.info("worker process %d ended: %s", os.getpid(), report)
     return 0

@@ -11,6 +11,8 @@ from .child import CHANGED, Line
 
 PAUSE_S = 0.5
 """How often the files are looked at."""
+_COARSE_S = 0.01
+"""How far the time of a file may be behind the clock."""
 
 Look = dict[str, tuple[int, int] | None]
 
@@ -18,9 +20,14 @@ Look = dict[str, tuple[int, int] | None]
 class Files:
     """The files of all modules that are loaded now or later, and ``more``."""
 
-    def __init__(self, more: Iterable[str] = ()) -> None:
+    def __init__(self, loaded_s: float, more: Iterable[str] = ()) -> None:
+        """``loaded_s`` is the time at which loading began: what was saved since then may have been read before."""
         self._more = set(more)
-        self._seen = self._look()
+        look = self._look()
+        # A time that is still to come says nothing; it would be new to each process again.
+        since_ns, now_ns = int((loaded_s - _COARSE_S) * 1e9), time.time_ns()
+        fresh = {path for path, stamp in look.items() if stamp is not None and since_ns < stamp[0] <= now_ns}
+        self._seen: Look = {path: None if path in fresh else stamp for path, stamp in look.items()}
 
     def changed(self) -> list[str]:
         """The files that changed since the last time; a file that is new to this process is not one."""
