@@ -64,10 +64,14 @@ def one_run(contender, connections, seconds):
     trees = contender.processes()
     cpu = {name: sum(map(cpu_seconds, tree)) for name, tree in trees.items()}
     redis = redis_counts(contender.redis_port) if contender.redis_port else None
+    refused = contender.refusals()
     figures = load.run(contender.port, connections, seconds)
     requests = max(1, figures["requests"])
     used = {name: sum(map(cpu_seconds, tree)) - cpu[name] for name, tree in trees.items()}
     figures["cpu_us"] = {name: seconds / requests * 1e6 for name, seconds in used.items()}
+    if figures["errors"] and contender.admin_port:
+        more = {code: count - refused.get(code, 0) for code, count in contender.refusals().items()}
+        figures["errors"] += f" (refused: {', '.join(f'{count} {code}' for code, count in more.items() if count)})"
     if redis:
         calls, cpu_s = redis_counts(contender.redis_port)
         made = {name: (count - redis[0].get(name, 0)) / requests for name, count in calls.items()}

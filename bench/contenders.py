@@ -6,10 +6,12 @@ Not here: load and figures. Whatever is started ends with the `Programs` it was 
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,9 +66,18 @@ class Missing(Exception):
 class Contender:
     """One that answers. `processes`: the heads of its process trees by name; `redis_port`: its Redis, if it has one."""
 
-    def __init__(self, key, about, port, processes, redis_port=None):
-        self.key, self.about, self.port, self.redis_port = key, about, port, redis_port
+    def __init__(self, key, about, port, processes, redis_port=None, admin_port=None):
+        self.key, self.about, self.port = key, about, port
+        self.redis_port, self.admin_port = redis_port, admin_port
         self._heads = processes
+
+    def refusals(self):
+        """How many requests its front has refused so far, by code; nothing for one without a front."""
+        if not self.admin_port:
+            return {}
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as page:
+            said = re.findall(r'^tempest_refusals_total\{code="(\w+)"\} (\d+)$', page.read().decode(), re.MULTILINE)
+        return {code: int(count) for code, count in said if int(count)}
 
     def processes(self):
         """Its processes by name: the whole tree of each."""
@@ -141,7 +152,8 @@ class Ground:
         return port, head
 
     def front(self):
-        """A Redis and a front with its metrics. Gives both ports, both processes, and what a worker must know."""
+        """A Redis and a front with its metrics. Gives the ports of front, Redis and metrics, both processes, and
+        what a worker must know."""
         port, admin, redis_port = free_ports(3)
         folder = self.programs.folder
         url = f"redis://127.0.0.1:{redis_port}"
@@ -152,7 +164,7 @@ class Ground:
         command += ["--redis-url", url, "--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
         front = self.start(*command, log=f"front-{port}.log")
         wait_for(port)
-        return port, redis_port, {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
+        return port, (redis_port, admin), {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
 
     def python(self, *arguments, **environment):
         """This Python, with the client of this checkout and the applications of the benchmark."""
@@ -173,11 +185,11 @@ def nginx(ground):
 
 
 def rust(ground):
-    port, redis_port, heads, environment = ground.front()
+    port, others, heads, environment = ground.front()
     environment["TEMPEST_CONCURRENCY"] = str(ground.concurrency)
     command = [*ground.wrap("worker"), ground.built("bench-worker")]
     heads["worker"] = ground.start(*command, log="worker.log", **environment)
-    return Contender("rust", "Tempest: front, Redis, one Rust worker", port, heads, redis_port)
+    return Contender("rust", "Tempest: front, Redis, one Rust worker", port, heads, *others)
 
 
 def _gunicorn(key, about, ground, application):
@@ -192,10 +204,10 @@ def _gunicorn(key, about, ground, application):
 
 def _wsgi(key, about, ground, application):
     module("tempest.wsgi")
-    port, redis_port, heads, environment = ground.front()
+    port, others, heads, environment = ground.front()
     command = ["-m", "tempest.wsgi", application, "--queue", "default", "--processes", "2"]
     heads["worker"] = ground.python(*command, **environment)
-    return Contender(key, about, port, heads, redis_port)
+    return Contender(key, about, port, heads, *others)
 
 
 def gunicorn(ground):

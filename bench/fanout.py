@@ -108,7 +108,7 @@ class Serving:
 
 def tempest(ground, _options):
     """The front and its Redis; published with PUBLISH."""
-    port, redis_port, heads, _ = ground.front()
+    port, (redis_port, _), heads, _ = ground.front()
     contender = Contender("tempest", "Tempest: front and Redis", port, heads, redis_port)
     return Serving(contender, ["--redis", f"127.0.0.1:{redis_port}", "--to", "bench"], "/sub/a%00b")
 

@@ -45,7 +45,10 @@ impl Load {
     pub(crate) fn ended(&self, completed: bool, work: Option<Duration>, slots: u32, now: Instant) {
         let mut state = self.state();
         state.in_flight = state.in_flight.saturating_sub(1);
+        let others_wait = state.in_flight > slots.max(1);
         if !completed {
+            // Who gave up no longer waits; the time until somebody asks again is nobody's pace.
+            state.busy_since = state.busy_since.filter(|_| others_wait);
             return;
         }
         if let Some(work) = work {
@@ -55,7 +58,7 @@ impl Load {
             let gap = blend(state.gap.map(|(gap, _)| gap), now.duration_since(before).as_secs_f64());
             state.gap = Some((gap, now));
         }
-        state.busy_since = (state.in_flight > slots.max(1)).then_some(now);
+        state.busy_since = others_wait.then_some(now);
     }
 
     /// How long a job that comes now would wait until it is done. `depth` is how many jobs wait in the lane, those of
@@ -120,6 +123,21 @@ mod tests {
         let wait = load.expected_wait(0, 4, now).map(|wait| wait.as_millis());
         assert_eq!(wait, Some(51 * 20), "fifty before it, one each 20 ms");
         assert_eq!(load.expected_wait(0, 4, now + FRESH), None, "that was long ago");
+    }
+
+    #[test]
+    fn a_pause_after_clients_left_is_no_pace() {
+        let (load, begin) = (Load::default(), Instant::now());
+        (0..256).for_each(|_| load.begun());
+        for n in 0..100u32 {
+            load.ended(true, None, 2, begin + MS * n);
+        }
+        (0..156).for_each(|_| load.ended(false, None, 2, begin + 100 * MS));
+        let back = begin + 8_000 * MS;
+        (0..256).for_each(|_| load.begun());
+        load.ended(true, None, 2, back);
+        let wait = load.expected_wait(0, 2, back).map(|wait| wait.as_millis());
+        assert_eq!(wait, Some(256), "one each millisecond, as before");
     }
 
     #[test]
