@@ -113,6 +113,13 @@ pub(crate) fn read<T: FromRedisValue>(answer: Result<Value, Error>) -> Result<T,
     redis::from_redis_value(answer?).map_err(|error| RedisError::from(error).into())
 }
 
+/// The next answer of several, as a type.
+pub(crate) fn next<T: FromRedisValue>(
+    answers: &mut impl Iterator<Item = Result<Value, Error>>,
+) -> Result<T, Error> {
+    read(answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into()))))
+}
+
 impl ClaimLink {
     /// Names this link's connection of now, and of whenever it connects anew.
     pub fn id(&self) -> ClaimId {

@@ -15,11 +15,12 @@ use tokio::{
     sync::{Notify, oneshot},
     task::yield_now,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::{Error, claim::read, link::Link};
+use crate::{Error, claim::next, link::Link};
 
 /// What Redis answers to several commands.
-pub(crate) type Answers = Result<Vec<Result<Value, Error>>, Error>;
+type Answers = Result<Vec<Result<Value, Error>>, Error>;
 
 /// Writes whose answers are awaited at the same time. While there are so many, the next one grows.
 const IN_FLIGHT_MAX: usize = 2;
@@ -56,8 +57,7 @@ impl Gather {
 
     /// One command, in one write with those of others.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
-        let answer = self.ask_all([command]).await?.pop();
-        read(answer.unwrap_or_else(missing))
+        next(&mut self.ask_all([command]).await?.into_iter())
     }
 
     /// One push. Its answer is there when somebody asks for it.
@@ -88,11 +88,13 @@ impl Gather {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is gathered, for ever.
-    pub(crate) async fn write(&self, link: &Link) {
+    /// Writes what is gathered until it is told to close; then waits for the answers that are due. Whoever asks from then
+    /// on is told that nothing was sent.
+    pub(crate) async fn write(&self, link: &Link, closing: &CancellationToken) {
         let mut sent = FuturesUnordered::new();
         loop {
             tokio::select! {
+                () = closing.cancelled() => break,
                 () = self.ready.notified(), if sent.len() < IN_FLIGHT_MAX => {
                     yield_now().await; // whoever is ready to ask does so first
                     let batch = std::mem::take(&mut *self.batch());
@@ -101,10 +103,11 @@ impl Gather {
                 Some(()) = sent.next() => {}
             }
         }
+        self.close();
+        while sent.next().await.is_some() {}
     }
 
-    /// Whoever asks from now on is told that nothing was sent.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let batch = std::mem::replace(&mut *self.batch(), Batch { is_closed: true, ..Batch::default() });
         batch.askers.into_iter().for_each(|asker| asker.fail(&Error::Down));
     }
@@ -127,9 +130,7 @@ impl Asker {
         match self {
             // Whoever does not listen any more does not care.
             Self::Several(count, tell) => drop(tell.send(Ok(answers.take(count).collect()))),
-            Self::Push(slot) => {
-                slot.put(read(answers.next().unwrap_or_else(missing)));
-            }
+            Self::Push(slot) => slot.put(next(answers)),
         }
     }
 
@@ -139,10 +140,6 @@ impl Asker {
             Self::Push(slot) => slot.put(Err(error.clone())),
         }
     }
-}
-
-fn missing() -> Result<Value, Error> {
-    Err(Error::Away("an answer is missing".into()))
 }
 
 /// A push that is under way. Dropping it does not take it back.

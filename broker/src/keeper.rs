@@ -205,7 +205,7 @@ impl Broker {
         let mut answers = self.link().ask_all(&commands).await?.into_iter();
         let mut gone = Vec::new();
         for mailbox in mailboxes {
-            if !crate::look::next::<bool>(&mut answers)? {
+            if !crate::claim::next::<bool>(&mut answers)? {
                 gone.push(mailbox.clone());
             }
         }

@@ -59,10 +59,7 @@ impl Link {
         let closing = closing.clone();
         let link = Self { client, state, stats, gather: Arc::default() };
         let (writer, closed) = (link.clone(), closing.clone());
-        tasks.spawn(async move {
-            closed.run_until_cancelled(writer.gather.write(&writer)).await;
-            writer.gather.close();
-        });
+        tasks.spawn(async move { writer.gather.write(&writer, &closed).await });
         tasks.spawn(async move { closing.run_until_cancelled(keep).await });
         Ok(link)
     }

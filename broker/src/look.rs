@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
+use redis::{Pipeline, Value, cmd, pipe};
 use tempest_protocol::{Envelope, Job, Keys, Lane, Queue, WorkerId};
 use tracing::warn;
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, claim::next};
 
 /// How many bytes of jobs are read to learn how long the oldest have waited.
 const OLDEST_BYTES_MAX: u64 = 4 << 20;
@@ -201,14 +201,6 @@ fn readable(loads: &[Load]) -> Vec<usize> {
         Some(index)
     });
     fits.collect()
-}
-
-/// The next answer of a pipeline, as a type.
-pub(crate) fn next<T: FromRedisValue>(
-    answers: &mut impl Iterator<Item = Result<Value, Error>>,
-) -> Result<T, Error> {
-    let answer = answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())))?;
-    redis::from_redis_value(answer).map_err(|error| Error::Away(error.to_string()))
 }
 
 #[cfg(test)]

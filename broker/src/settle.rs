@@ -9,7 +9,7 @@ use tempest_protocol::{Lane, limits};
 
 use crate::{
     Broker, Error,
-    claim::{RunList, read},
+    claim::{RunList, next, read},
 };
 
 /// What became of a reply and the ack behind it. The two are independent: Redis may take one and refuse the other.
@@ -25,8 +25,7 @@ impl Settled {
     /// Of the answers to a reply and an ack.
     fn of(answers: Vec<Result<Value, Error>>) -> Self {
         let mut answers = answers.into_iter();
-        let mut next = || answers.next().unwrap_or_else(|| Err(Error::Away("an answer is missing".into())));
-        Self { reply: next().map(drop), ack: read(next()).map(Acked::of) }
+        Self { reply: next::<Value>(&mut answers).map(drop), ack: next(&mut answers).map(Acked::of) }
     }
 }
 

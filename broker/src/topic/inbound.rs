@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 /// Memory of what may wait for one subscriber, in bytes. One event may be larger if nothing else waits.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// What an event counts for besides its own bytes, so that a million empty ones are bounded too.
-pub(super) const EVENT_BYTES: usize = 64;
+const EVENT_BYTES: usize = 64;
 /// Events that wait are handed out together up to this many bytes: a burst costs a few writes, not one an event.
-pub(super) const TOGETHER_BYTES_MAX: usize = 64 << 10;
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 
 /// What a subscriber hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub enum Live {
     End(Bytes),
     /// Too much waited for this subscriber: events were lost and none will follow.
     Overrun,
+}
+
+impl Live {
+    /// What it counts for while it waits, if it is so many events.
+    pub(super) fn weight(&self, events: u64) -> usize {
+        let each = usize::try_from(events).unwrap_or(usize::MAX).saturating_mul(EVENT_BYTES);
+        match self {
+            Self::Events(bytes) | Self::End(bytes) => bytes.len().saturating_add(each),
+            Self::Overrun => 0,
+        }
+    }
 }
 
 /// Where the events of a subscriber can be written without waiting: takes as many of the bytes as there is room for, and
@@ -67,13 +78,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// What it counts for while it waits.
     fn weight(&self) -> usize {
-        let each = usize::try_from(self.events).unwrap_or(usize::MAX).saturating_mul(EVENT_BYTES);
-        match &self.live {
-            Live::Events(bytes) | Live::End(bytes) => bytes.len().saturating_add(each),
-            Live::Overrun => 0,
-        }
+        self.live.weight(self.events)
     }
 }
 
@@ -197,18 +203,23 @@ impl Waiting {
     }
 
     /// The events that go out with one of this length.
-    fn pop_together(&mut self, mut length: usize) -> Vec<Bytes> {
-        let mut more = Vec::new();
-        while let Some(Entry { live: Live::Events(next), .. }) = self.events.front() {
-            length += next.len();
-            if length > TOGETHER_BYTES_MAX {
-                break;
-            }
-            more.push(next.clone());
+    fn pop_together(&mut self, length: usize) -> Vec<Bytes> {
+        let more = fitting(length, self.events.iter().map(|entry| &entry.live));
+        for _ in &more {
             self.pop();
         }
         more
     }
+}
+
+/// The events at the head of these that go out in one write with one of this length.
+pub(super) fn fitting<'a>(mut length: usize, next: impl Iterator<Item = &'a Live>) -> Vec<Bytes> {
+    let fits = next.map_while(|live| {
+        let Live::Events(bytes) = live else { return None };
+        length += bytes.len();
+        (length <= TOGETHER_BYTES_MAX).then(|| bytes.clone())
+    });
+    fits.collect()
 }
 
 pub(super) fn together(first: Bytes, more: &[Bytes]) -> Bytes {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::inbound::{EVENT_BYTES, Inbound, Live, Pushed, TOGETHER_BYTES_MAX, together};
+use super::inbound::{Inbound, Live, Pushed, fitting, together};
 
 /// So few are left to their own tasks: they can do nothing together that would be worth one more task.
 const FEW: usize = 8;
@@ -132,7 +132,7 @@ impl Shard {
             }
             return Fanned::Out(reached);
         }
-        state.bytes += weight(live);
+        state.bytes += live.weight(1);
         if state.bytes > BACKLOG_BYTES_MAX && !state.waiting.is_empty() {
             return Fanned::Out(state.cut());
         }
@@ -208,7 +208,7 @@ impl State {
         while self.first < number
             && let Some(live) = self.waiting.pop_front()
         {
-            self.bytes = self.bytes.saturating_sub(weight(&live));
+            self.bytes = self.bytes.saturating_sub(live.weight(1));
             self.first += 1;
         }
         if self.waiting.is_empty() {
@@ -230,14 +230,6 @@ impl State {
     }
 }
 
-/// What an event counts for while it waits.
-fn weight(live: &Live) -> usize {
-    match live {
-        Live::Events(bytes) | Live::End(bytes) => bytes.len() + EVENT_BYTES,
-        Live::Overrun => 0,
-    }
-}
-
 /// What is written to a subscriber at once: events, or an end.
 #[derive(Clone)]
 struct Batch {
@@ -254,15 +246,7 @@ impl Batch {
             Live::Events(first) => first,
             other => return Some(Self { live: other.clone(), entries: 1, events: 0 }),
         };
-        let (mut more, mut length) = (Vec::new(), first.len());
-        for live in waiting {
-            let Live::Events(next) = live else { break };
-            length += next.len();
-            if length > TOGETHER_BYTES_MAX {
-                break;
-            }
-            more.push(next.clone());
-        }
+        let more = fitting(first.len(), waiting);
         let events = u64::try_from(more.len()).unwrap_or_default() + 1;
         Some(Self { live: Live::Events(together(first.clone(), &more)), entries: events, events })
     }

@@ -157,3 +157,14 @@ async fn cancel_takes_out_of_a_short_lane_and_tells_the_worker_otherwise() {
     assert_eq!(told(worker.receive().expect("told")), b"cancel deep");
     assert_eq!(server.cli("LLEN tempest:{default}:low").integer(), 1, "a long lane is not searched");
 }
+
+/// A push after the end is told the truth, and is not left waiting.
+#[tokio::test]
+async fn who_pushes_when_all_is_over_is_told_that_nothing_was_sent() {
+    let server = Server::start();
+    let broker = broker(&server.url()).await;
+    broker.push(&queue(), Lane::Normal, &job("a"), &Caps::default()).await.expect("pushed");
+    broker.close().await;
+    let pushed = broker.push(&queue(), Lane::Normal, &job("b"), &Caps::default()).await;
+    assert!(matches!(pushed, Err(Error::Down)), "{pushed:?}");
+}
