@@ -33,14 +33,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/nginx.log warn;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
-  tcp_nodelay on;
-  keepalive_requests 100000000;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+  {http}
   upstream behind {{
     server {upstream};
     keepalive 256;
@@ -57,6 +50,17 @@ http {{
   }}
 }}
 """
+
+
+# What every nginx here has in its `http` block.
+NGINX_HTTP = """access_log off;
+  tcp_nodelay on;
+  keepalive_requests 100000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;"""
 
 
 class Missing(Exception):
@@ -143,13 +147,19 @@ class Ground:
     def nginx(self, upstream):
         """nginx in front of an upstream. Gives its port and its process."""
         (port,) = free_ports(1)
+        return port, self.run_nginx(NGINX, port, upstream=upstream)
+
+    def run_nginx(self, configuration, port, **fields):
+        """An nginx with this configuration, once it listens. Gives its process."""
         folder = self.programs.folder / f"nginx-{port}"
         folder.mkdir()
         user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user=user, upstream=upstream, port=port))
+        http = NGINX_HTTP.format(folder=folder)
+        text = configuration.format(folder=folder, user=user, http=http, port=port, **fields)
+        (folder / "nginx.conf").write_text(text)
         head = self.start(tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", log=f"nginx-{port}.log")
         wait_for(port)
-        return port, head
+        return head
 
     def front(self):
         """A Redis and a front with its metrics. Gives the ports of front, Redis and metrics, both processes, and

@@ -44,14 +44,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log warn;
 events {{ worker_connections {files}; }}
 http {{
-  access_log off;
-  tcp_nodelay on;
-  keepalive_requests 100000000;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+  {http}
   nchan_shared_memory_size 256M;
   {upstream}
   server {{
@@ -117,22 +110,15 @@ def nchan(ground, options, redis_port=None):
     """nginx with Nchan; published by POST over a connection that stays."""
     module = nchan_module()
     (port,) = free_ports(1)
-    folder = ground.programs.folder / f"nchan-{port}"
-    folder.mkdir()
-    upstream = f"upstream bus {{ nchan_redis_server redis://127.0.0.1:{redis_port}; }}" if redis_port else ""
-    text = NGINX.format(
-        folder=folder,
+    head = ground.run_nginx(
+        NGINX,
+        port,
         module=module,
         workers=options.nginx_workers,
         files=options.files,
-        user="user root;" if os.geteuid() == 0 else "",
-        upstream=upstream,
+        upstream=f"upstream bus {{ nchan_redis_server redis://127.0.0.1:{redis_port}; }}" if redis_port else "",
         redis="nchan_redis_pass bus;" if redis_port else "",
-        port=port,
     )
-    (folder / "nginx.conf").write_text(text)
-    head = ground.start(tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", log=f"nchan-{port}.log")
-    wait_for(port)
     contender = Contender("nchan", "nginx with Nchan", port, {"nginx": head}, redis_port)
     return Serving(contender, ["--post", f"127.0.0.1:{port}", "--to", "/pub/bench"], "/ask")
 

@@ -28,7 +28,7 @@ pub(crate) struct Router {
 
 struct Entry {
     /// As the route says it.
-    path: Arc<str>,
+    path: String,
     methods: Vec<Method>,
     target: Target,
     policy: Option<Policy>,
@@ -109,7 +109,7 @@ impl Router {
         let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
         let policy = Policy::of(route, config);
         let traffic = cluster.shared.metrics.traffic(name(route));
-        let entry = Arc::new(Entry { path: route.path.as_str().into(), methods, target, policy, traffic });
+        let entry = Arc::new(Entry { path: route.path.clone(), methods, target, policy, traffic });
         let host = route.host.as_ref().map(|host| host.to_ascii_lowercase());
         if let Some((folder, _)) = route.path.rsplit_once("{*")
             && route.topic.is_none()

@@ -49,6 +49,13 @@ def slow(ms, name):
     mark(name, "done")
 
 
+def breaking():
+    """A piece, and then an error."""
+    yield b"beginning\n"
+    time.sleep(0.05)
+    raise RuntimeError("a secret of the house")
+
+
 def drip(name):
     """Pieces for ten seconds, unless it is closed before."""
     try:

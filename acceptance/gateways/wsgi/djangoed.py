@@ -1,7 +1,6 @@
 """The contract as a Django application, in one file."""
 
 import json
-import time
 
 import django
 from django.conf import settings
@@ -141,12 +140,7 @@ def fail_before(_request):
 
 
 def fail_after(_request):
-    def pieces():
-        yield b"beginning\n"
-        time.sleep(0.05)
-        raise RuntimeError("a secret of the house")
-
-    return StreamingHttpResponse(pieces(), content_type="text/plain")
+    return StreamingHttpResponse(contract.breaking(), content_type="text/plain")
 
 
 def slow(request):

@@ -1,7 +1,6 @@
 """The contract as a Flask application."""
 
 import json
-import time
 
 import flask
 from flask import request
@@ -147,12 +146,7 @@ def fail_before():
 
 @app.get("/fail/after")
 def fail_after():
-    def pieces():
-        yield b"beginning\n"
-        time.sleep(0.05)
-        raise RuntimeError("a secret of the house")
-
-    return text(pieces())
+    return text(contract.breaking())
 
 
 @app.get("/slow")

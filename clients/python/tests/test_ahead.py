@@ -14,7 +14,7 @@ import pytest
 from conftest import Process, Proxy, Server, until
 from tempest.ahead import Ahead
 from tempest.limits import AHEAD_RUNS
-from test_worker import MAILBOX, answer, ask, idle, leases, run_lists
+from test_worker import MAILBOX, answer, answered, ask, idle, leases, run_lists
 
 Start = Callable[..., Process]
 Marks = Callable[[], list[str]]
@@ -322,13 +322,9 @@ def test_a_ledger_under_random_cuts_has_no_loss(server: Server, proxy: Proxy, st
     wanted = {f"n{number}" for number in range(3000)}
     for number in range(0, 3000, 100):
         server.redis.rpush(LANE, *(job(f"n{number + step}", "echo", step) for step in range(100)))
-    answered: set[str] = set()
-    end = time.monotonic() + 60
-    while answered != wanted and time.monotonic() < end:
-        answered |= set(ids(server.redis.lpop(MAILBOX, 100) or []))
-        time.sleep(0.02)
+    found = answered(server, wanted)
     assert proxy.cuts > 3
-    assert wanted - answered == set()
+    assert wanted - found == set()
     proxy.chance = 0.0
     idle(server)
 

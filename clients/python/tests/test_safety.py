@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from conftest import Process, Proxy, Server, until
-from test_worker import MAILBOX, answer, ask, idle, leases, members, run_lists
+from test_worker import MAILBOX, answer, answered, ask, idle, leases, members, run_lists
 
 Start = Callable[..., Process]
 Marks = Callable[[], list[str]]
@@ -136,14 +136,9 @@ def test_a_ledger_under_random_cuts_has_no_loss(server: Server, proxy: Proxy, st
         lane = LANE + ":high" * (number % 3 == 0)
         job = {"id": job_id, "reply_to": MAILBOX, "action": "echo", "args": number}
         server.redis.rpush(lane, json.dumps(job))
-    answered: set[str] = set()
-    end = time.monotonic() + 60
-    while answered != wanted and time.monotonic() < end:
-        for data in server.redis.lpop(MAILBOX, 100) or []:
-            answered.add(json.loads(data)["id"])
-        time.sleep(0.02)
+    found = answered(server, wanted)
     assert proxy.cuts > 10
-    assert wanted - answered == set()
+    assert wanted - found == set()
     proxy.chance = 0.0
     idle(server)
 

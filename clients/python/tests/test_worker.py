@@ -66,6 +66,16 @@ def idle(server: Server) -> None:
     until(lambda: not run_lists(server))
 
 
+def answered(server: Server, wanted: set[str]) -> set[str]:
+    """The ids of the jobs that were answered once all of these were, at the latest after a minute."""
+    found: set[str] = set()
+    end = time.monotonic() + 60
+    while found != wanted and time.monotonic() < end:
+        found |= {json.loads(data)["id"] for data in server.redis.lpop(MAILBOX, 100) or []}
+        time.sleep(0.02)
+    return found
+
+
 def members(server: Server, name: str, queue: str = "default") -> list[dict[str, Any]]:
     found = server.redis.zrange(f"tempest:{{{queue}}}:{name}", 0, -1)
     return [json.loads(each) if each[:1] == b"{" else msgpack.unpackb(each) for each in found]
