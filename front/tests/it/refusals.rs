@@ -5,7 +5,7 @@ use tempest_front::{FrontConfig, HttpConfig, Rate, Route};
 
 use crate::{
     client::Response,
-    scene::{Running, Scene, config, routes, timed},
+    scene::{Claim, Running, Scene, config, routes, timed},
     server::eventually,
 };
 
@@ -203,6 +203,17 @@ fn a_length_beside_chunked_is_ignored_and_the_connection_closed() {
     assert_eq!(client.rest(), b"", "nothing after it is read as a request");
 }
 
+/// The next job for this path: those that nobody answered in time may still lie before it.
+#[track_caller]
+fn next_of(scene: &Scene, path: &str) -> Claim {
+    loop {
+        let claim = scene.claim();
+        if claim.request().url == path {
+            return claim;
+        }
+    }
+}
+
 #[test]
 fn every_status_of_the_front_comes_with_its_code() {
     let scene = Scene::new();
@@ -245,20 +256,14 @@ fn every_status_of_the_front_comes_with_its_code() {
     for (code, status, said) in [("boom", 500, "handler_error"), ("no_handler", 501, "no_handler")] {
         let mut client = front.client();
         client.send("GET /job HTTP/1.1\r\nhost: a\r\n\r\n");
-        scene.fail(&scene.claim(), code, "inside");
+        scene.fail(&next_of(&scene, "/job"), code, "inside");
         let response = client.response();
         assert!(response.status == status && response.text().contains(said), "{}", response.text());
     }
     let bad = json!({"status": 1000});
     let mut client = front.client();
     client.send("GET /job HTTP/1.1\r\nhost: a\r\n\r\n");
-    let claim = loop {
-        // Those that nobody answered in time are still there.
-        let claim = scene.claim();
-        if claim.request().url == "/job" {
-            break claim;
-        }
-    };
+    let claim = next_of(&scene, "/job");
     let reply = json!({"id": claim.id(), "status": bad["status"]});
     scene.send(&claim, reply.to_string().as_bytes());
     let response = client.response();

@@ -31,7 +31,8 @@ async fn a_failed_background_job_is_tried_again_later() {
     );
     let score = cluster.server.run(&[b"ZSCORE", &b"tempest:{q}:later"[..], &member[0]]).text();
     let due_ms: u64 = score.parse().expect("milliseconds");
-    assert!((before_ms..=cluster.broker.now_ms() + 1_000).contains(&due_ms), "{due_ms}");
+    // The worker reads the clock of Redis over a connection of its own, as exactly as that is quick.
+    assert!((before_ms - 1_000..=cluster.broker.now_ms() + 1_000).contains(&due_ms), "{due_ms}");
     cluster.settled();
     assert_eq!(worker.stop().await.failed, 1);
 }
