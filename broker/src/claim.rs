@@ -17,20 +17,23 @@ use crate::{Broker, Error};
 
 /// The run list of one slot of a worker: where its claimed job lies until it is acked. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunList {
+pub struct RunList(Arc<Names>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
     queue: Queue,
-    key: Arc<str>,
+    key: String,
 }
 
 impl RunList {
     /// The queue whose jobs it holds.
     pub fn queue(&self) -> &Queue {
-        &self.queue
+        &self.0.queue
     }
 
     /// Its full key.
     pub fn key(&self) -> &str {
-        &self.key
+        &self.0.key
     }
 }
 
@@ -53,7 +56,7 @@ impl Broker {
 
     /// The run list of an entry `<worker>.<slot>` of the set `workers`.
     pub fn run_list_of(&self, queue: &Queue, entry: &str) -> RunList {
-        RunList { queue: queue.clone(), key: self.keys().run_entry(queue, entry).into() }
+        RunList(Arc::new(Names { queue: queue.clone(), key: self.keys().run_entry(queue, entry) }))
     }
 
     /// A link for claims. It connects when it is first used.
@@ -80,10 +83,10 @@ impl Broker {
     /// Errors: any; some jobs may have been claimed all the same, so look into the run lists.
     pub async fn take(&self, lane: Lane, runs: &[RunList]) -> Result<Vec<Option<Bytes>>, Error> {
         let Some(first) = runs.first() else { return Ok(Vec::new()) };
-        let key = self.keys().lane(&first.queue, lane);
+        let key = self.keys().lane(first.queue(), lane);
         let mut commands = pipe();
         for run in runs {
-            commands.cmd("LMOVE").arg(&key).arg(&*run.key).arg("LEFT").arg("RIGHT");
+            commands.cmd("LMOVE").arg(&key).arg(run.key()).arg("LEFT").arg("RIGHT");
         }
         let answers = self.link().ask_all(&commands).await?;
         answers
@@ -94,7 +97,7 @@ impl Broker {
 
     /// What lies in a run list, the oldest first.
     pub async fn look(&self, run: &RunList) -> Result<Vec<Bytes>, Error> {
-        let frames: Vec<Vec<u8>> = self.link().ask(cmd("LRANGE").arg(&*run.key).arg(0).arg(-1)).await?;
+        let frames: Vec<Vec<u8>> = self.link().ask(cmd("LRANGE").arg(run.key()).arg(0).arg(-1)).await?;
         Ok(frames.into_iter().map(Bytes::from).collect())
     }
 
@@ -102,7 +105,7 @@ impl Broker {
     pub async fn held(&self, runs: &[RunList]) -> Result<Vec<usize>, Error> {
         let mut commands = pipe();
         for run in runs {
-            commands.cmd("LLEN").arg(&*run.key);
+            commands.cmd("LLEN").arg(run.key());
         }
         let answers = self.link().ask_all(&commands).await?;
         answers.into_iter().map(read).collect()
@@ -136,7 +139,7 @@ impl ClaimLink {
             None => self.connect().await?,
         };
         let mut claim = cmd("BLMOVE");
-        claim.arg(self.broker.keys().lane(&run.queue, lane)).arg(&*run.key);
+        claim.arg(self.broker.keys().lane(run.queue(), lane)).arg(run.key());
         claim.arg("LEFT").arg("RIGHT").arg(limits::BLOCK.as_secs());
         self.broker.stats().commands.one(&claim);
         let answer = claim.query_async::<Option<Vec<u8>>>(&mut connection).await;

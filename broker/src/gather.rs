@@ -1,16 +1,22 @@
-//! Commands of many senders, gathered into few writes: what is asked while others are still asking leaves together.
+//! Commands of many senders, gathered into few writes: what is asked while others are still asking leaves together, and
+//! what goes to the end of the same list leaves in one command.
 //!
-//! A write costs more than the command in it, on both sides. Nobody waits for company longer than the tasks that are
-//! ready at that moment take. The order of commands is kept; what is refused or lost is each sender's own affair.
+//! A write costs more than the command in it, a command more than the value in it, on both sides. Nobody waits for
+//! company longer than the tasks that are ready at that moment take. The order of commands is kept, but that a push may
+//! overtake what stands between it and an earlier push to its list; what is refused or lost is each sender's own affair.
+
+mod pushes;
 
 use std::{
+    ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Value};
 use tokio::{
     sync::{Notify, oneshot},
     task::yield_now,
@@ -18,6 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, claim::next, link::Link};
+use pushes::{Pushed, Pushes};
 
 /// What Redis answers to several commands.
 type Answers = Result<Vec<Result<Value, Error>>, Error>;
@@ -35,48 +42,58 @@ pub(crate) struct Gather {
 /// Commands and whom to tell the answers.
 #[derive(Default)]
 struct Batch {
-    commands: Pipeline,
+    commands: Vec<Cmd>,
+    pushes: Pushes,
     askers: Vec<Asker>,
     is_closed: bool,
 }
 
-enum Asker {
-    /// Of so many commands.
-    Several(usize, oneshot::Sender<Answers>),
-    /// Of a push.
+struct Asker {
+    /// Where its push stands, if it has one.
+    pushed: Option<Pushed>,
+    /// Its other commands.
+    others: Range<usize>,
+    whom: Whom,
+}
+
+/// Whom to tell.
+enum Whom {
+    Several(oneshot::Sender<Answers>),
     Push(Arc<PushSlot>),
 }
 
 impl Gather {
-    /// Several commands, in one write with those of others. Each has an answer of its own.
-    pub(crate) async fn ask_all<const N: usize>(&self, commands: [Cmd; N]) -> Answers {
+    /// Several commands, in one write with those of others: a push of a value to the end of a list, if there is one, before
+    /// all else. Each has an answer of its own.
+    pub(crate) async fn ask_all<const N: usize>(
+        &self,
+        push: Option<(&str, &Bytes)>,
+        commands: [Cmd; N],
+    ) -> Answers {
         let (tell, told) = oneshot::channel();
-        self.add(commands, Asker::Several(N, tell));
+        self.add(push, commands, Whom::Several(tell));
         told.await.unwrap_or(Err(Error::Down))
     }
 
     /// One command, in one write with those of others.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Error> {
-        next(&mut self.ask_all([command]).await?.into_iter())
+        next(&mut self.ask_all(None, [command]).await?.into_iter())
     }
 
     /// One push. Its answer is there when somebody asks for it.
-    pub(crate) fn push(&self, command: Cmd, depth_max: u64) -> Pushing {
+    pub(crate) fn push(&self, list: &str, value: &Bytes, depth_max: u64) -> Pushing {
         let slot = Arc::new(PushSlot { depth_max, state: Mutex::default() });
-        self.add([command], Asker::Push(slot.clone()));
+        self.add(Some((list, value)), [], Whom::Push(slot.clone()));
         Pushing(slot)
     }
 
-    fn add<const N: usize>(&self, commands: [Cmd; N], asker: Asker) {
+    fn add<const N: usize>(&self, push: Option<(&str, &Bytes)>, commands: [Cmd; N], whom: Whom) {
         let mut batch = self.batch();
         if batch.is_closed {
             drop(batch);
-            return asker.fail(&Error::Down);
+            return whom.fail(&Error::Down);
         }
-        for command in commands {
-            batch.commands.add_command(command);
-        }
-        batch.askers.push(asker);
+        batch.add(push, commands, whom);
         let is_first = batch.askers.len() == 1;
         drop(batch);
         if is_first {
@@ -109,34 +126,51 @@ impl Gather {
 
     fn close(&self) {
         let batch = std::mem::replace(&mut *self.batch(), Batch { is_closed: true, ..Batch::default() });
-        batch.askers.into_iter().for_each(|asker| asker.fail(&Error::Down));
+        batch.askers.into_iter().for_each(|asker| asker.whom.fail(&Error::Down));
     }
 }
 
 impl Batch {
+    fn add<const N: usize>(&mut self, push: Option<(&str, &Bytes)>, commands: [Cmd; N], whom: Whom) {
+        let pushed = push.map(|(list, value)| self.pushes.add(&mut self.commands, list, value));
+        let begin = self.commands.len();
+        self.commands.extend(commands);
+        self.askers.push(Asker { pushed, others: begin..self.commands.len(), whom });
+    }
+
     async fn send(self, link: &Link) {
-        match link.ask_all(&self.commands).await {
-            Ok(answers) => {
-                let mut answers = answers.into_iter();
-                self.askers.into_iter().for_each(|asker| asker.tell(&mut answers));
-            }
-            Err(error) => self.askers.into_iter().for_each(|asker| asker.fail(&error)),
+        let Self { commands, pushes, askers, .. } = self;
+        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        match link.ask_all(&pipeline).await {
+            Ok(mut answers) => askers.into_iter().for_each(|asker| asker.tell(&mut answers, &pushes)),
+            Err(error) => askers.into_iter().for_each(|asker| asker.whom.fail(&error)),
         }
     }
 }
 
 impl Asker {
-    fn tell(self, answers: &mut impl Iterator<Item = Result<Value, Error>>) {
-        match self {
-            // Whoever does not listen any more does not care.
-            Self::Several(count, tell) => drop(tell.send(Ok(answers.take(count).collect()))),
-            Self::Push(slot) => slot.put(next(answers)),
+    fn tell(self, answers: &mut [Result<Value, Error>], pushes: &Pushes) {
+        let depth = self.pushed.map(|pushed| pushes.depth(answers, pushed));
+        match self.whom {
+            Whom::Push(slot) => slot.put(depth.unwrap_or(Err(Error::Down))),
+            Whom::Several(tell) => {
+                let take = |answer: &mut _| std::mem::replace(answer, Ok(Value::Nil));
+                let others = answers.get_mut(self.others).unwrap_or_default().iter_mut().map(take);
+                let depth = depth.map(|depth| depth.map(|depth| Value::Int(depth.cast_signed())));
+                // Whoever does not listen any more does not care.
+                drop(tell.send(Ok(depth.into_iter().chain(others).collect())));
+            }
         }
     }
+}
 
+impl Whom {
     fn fail(self, error: &Error) {
         match self {
-            Self::Several(_, tell) => drop(tell.send(Err(error.clone()))),
+            Self::Several(tell) => drop(tell.send(Err(error.clone()))),
             Self::Push(slot) => slot.put(Err(error.clone())),
         }
     }

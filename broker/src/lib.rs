@@ -43,7 +43,7 @@ pub use look::Load;
 #[doc(hidden)]
 pub use mailbox::Dispatch;
 pub use mailbox::{Inbox, Waiter};
-pub use presence::{Presence, QueueState, WorkerState};
+pub use presence::{Presence, Prospect, QueueState, WorkerState};
 pub use queue::Caps;
 pub use rarely::Rarely;
 pub use recovery::{Mode, Patience, Recovered, Recoverer};

@@ -86,6 +86,14 @@ impl Broker {
     }
 }
 
+/// Replies that were handed on and still stand at the head of the mailbox.
+#[derive(Default)]
+struct Handed {
+    replies: usize,
+    /// In all.
+    bytes: usize,
+}
+
 enum Task {
     Beat,
     Read,
@@ -201,41 +209,72 @@ impl Shared {
     async fn read_on(&self, mut connection: MultiplexedConnection, stats: &Stats) -> Error {
         // A connection that was just opened has proved as much as a look.
         stats.mailbox_read.set();
+        let mut last = Handed::default();
         loop {
-            match self.read_burst(&mut connection, stats).await {
-                Ok(()) => {}
+            last = match self.read_once(&mut connection, &last, stats).await {
+                Ok(handed) => handed,
                 Err(error) => return error.into(),
             }
         }
     }
 
-    /// Waits for a reply, then looks until nothing is left.
-    async fn read_burst(
+    /// Removes what was handed on and hands on what has come, or waits for the next reply. Both are asked in one write:
+    /// if there are replies the wait ends at once, with one that is known.
+    async fn read_once(
+        &self,
+        connection: &mut MultiplexedConnection,
+        last: &Handed,
+        stats: &Stats,
+    ) -> redis::RedisResult<Handed> {
+        if last.bytes > LOOK_BYTES {
+            return self.look(connection, last, stats).await; // which is not worth a second copy of a large reply
+        }
+        let mut other = connection.clone();
+        let look = async {
+            match last.replies {
+                0 => Ok(Handed::default()),
+                _ => self.look(connection, last, stats).await,
+            }
+        };
+        let (looked, waited) = futures_util::try_join!(look, self.wait(&mut other, stats))?;
+        match waited {
+            Some(first) if looked.replies == 0 => {
+                Ok(Handed { replies: 1, bytes: self.hand_on(&first.into(), stats) })
+            }
+            _ => Ok(looked),
+        }
+    }
+
+    async fn look(
+        &self,
+        connection: &mut MultiplexedConnection,
+        last: &Handed,
+        stats: &Stats,
+    ) -> redis::RedisResult<Handed> {
+        let look = if last.bytes > LOOK_BYTES { LOOK_LARGE } else { LOOK };
+        let mut commands = pipe();
+        commands.cmd("LTRIM").arg(&self.key).arg(last.replies).arg(-1).ignore();
+        commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
+        stats.commands.all(&commands);
+        let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;
+        stats.mailbox_read.set();
+        let count = replies.len();
+        let bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into(), stats)).sum();
+        Ok(Handed { replies: count, bytes })
+    }
+
+    /// Waits for a reply, which stays where it is.
+    async fn wait(
         &self,
         connection: &mut MultiplexedConnection,
         stats: &Stats,
-    ) -> redis::RedisResult<()> {
-        let block = limits::BLOCK.as_secs();
+    ) -> redis::RedisResult<Option<Vec<u8>>> {
         let mut wait = cmd("BLMOVE");
-        wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(block);
+        wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(limits::BLOCK.as_secs());
         stats.commands.one(&wait);
-        let first = wait.query_async::<Option<Vec<u8>>>(connection).await?;
+        let first = wait.query_async(connection).await?;
         stats.mailbox_read.set();
-        let Some(first) = first else { return Ok(()) };
-        let mut seen = 1;
-        let mut bytes = self.hand_on(&first.into(), stats);
-        while seen > 0 {
-            let look = if bytes > LOOK_BYTES { LOOK_LARGE } else { LOOK };
-            let mut commands = pipe();
-            commands.cmd("LTRIM").arg(&self.key).arg(seen).arg(-1).ignore();
-            commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
-            stats.commands.all(&commands);
-            let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;
-            stats.mailbox_read.set();
-            seen = replies.len();
-            bytes = replies.into_iter().map(|reply| self.hand_on(&reply.into(), stats)).sum();
-        }
-        Ok(())
+        Ok(first)
     }
 
     /// Gives a reply to whoever waits for it. Gives its size in bytes.

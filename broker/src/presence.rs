@@ -34,6 +34,17 @@ struct Attendance {
     dead: u64,
 }
 
+/// What a new job meets: see [`Presence::is_served`], [`Presence::slots`], and what waits in its lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prospect {
+    /// Whether a worker with a lease works on the queue.
+    pub is_served: bool,
+    /// Slots of all workers of the queue.
+    pub slots: u32,
+    /// What waits in the lane.
+    pub load: Load,
+}
+
 /// Where the last view is kept; all clones of a broker share it.
 #[derive(Default)]
 pub(crate) struct Shown(RwLock<Arc<Presence>>);
@@ -115,6 +126,16 @@ impl Presence {
     /// The queues it saw, in no order.
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
         self.queues.keys()
+    }
+
+    /// What a new job for this lane meets.
+    pub fn prospect(&self, queue: &Queue, lane: Lane) -> Prospect {
+        let of = |attendance: &Attendance| Prospect {
+            is_served: attendance.workers > 0,
+            slots: attendance.slots,
+            load: attendance.lanes[lane as usize],
+        };
+        self.queues.get(queue).map(of).unwrap_or_default()
     }
 
     fn load(&self, queue: &Queue, lane: Lane) -> Load {

@@ -34,9 +34,7 @@ impl Broker {
     /// The same without waiting: the push leaves in one write with those of others. Nothing is taken back if the lane
     /// holds too much; that is [`Broker::within_caps`].
     pub fn push_soon(&self, queue: &Queue, lane: Lane, frame: &Bytes, caps: &Caps) -> Pushing {
-        let mut push = cmd("RPUSH");
-        push.arg(self.keys().lane(queue, lane)).arg(frame.as_ref());
-        self.link().gather().push(push, caps.jobs)
+        self.link().gather().push(&self.keys().lane(queue, lane), frame, caps.jobs)
     }
 
     /// Takes a job back that made its lane deeper than it may be. Gives the depth if there was room, or if the job is

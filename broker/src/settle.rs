@@ -56,8 +56,8 @@ impl Broker {
         run: &RunList,
         frame: &Bytes,
     ) -> Result<Settled, Error> {
-        let commands = [answer(reply_to, reply), remove(run, frame)];
-        Ok(Settled::of(self.link().gather().ask_all(commands).await?))
+        let answers = self.link().gather().ask_all(Some((reply_to, reply)), [remove(run, frame)]);
+        Ok(Settled::of(answers.await?))
     }
 
     /// The same, and takes the next job of the lane into the run list behind it, in the same write: the slot is free
@@ -72,10 +72,10 @@ impl Broker {
         frame: &Bytes,
         lane: Lane,
     ) -> Result<(Settled, Result<Option<Bytes>, Error>), Error> {
-        let mut take = cmd("LMOVE");
-        take.arg(self.keys().lane(run.queue(), lane)).arg(run.key()).arg("LEFT").arg("RIGHT");
-        let commands = [answer(reply_to, reply), remove(run, frame), take];
-        let mut answers = self.link().gather().ask_all(commands).await?;
+        let mut take = Cmd::with_capacity(5, 128);
+        take.arg("LMOVE").arg(self.keys().lane(run.queue(), lane)).arg(run.key()).arg("LEFT").arg("RIGHT");
+        let commands = [remove(run, frame), take];
+        let mut answers = self.link().gather().ask_all(Some((reply_to, reply)), commands).await?;
         let next = answers.pop().map_or(Ok(None), |next| Ok(read::<Option<Vec<u8>>>(next)?.map(Bytes::from)));
         Ok((Settled::of(answers), next))
     }
@@ -171,14 +171,8 @@ impl Broker {
     }
 }
 
-fn answer(reply_to: &str, reply: &Bytes) -> Cmd {
-    let mut command = cmd("RPUSH");
-    command.arg(reply_to).arg(reply.as_ref());
-    command
-}
-
 fn remove(run: &RunList, frame: &Bytes) -> Cmd {
-    let mut command = cmd("LREM");
-    command.arg(run.key()).arg(1).arg(frame.as_ref());
+    let mut command = Cmd::with_capacity(4, 16 + run.key().len() + frame.len());
+    command.arg("LREM").arg(run.key()).arg(1).arg(frame.as_ref());
     command
 }

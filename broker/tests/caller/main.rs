@@ -12,6 +12,7 @@ mod parts;
 mod push;
 mod restart;
 mod setup;
+mod together;
 mod topics;
 mod topics_rebuilt;
 mod trouble;
