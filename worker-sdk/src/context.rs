@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tempest_broker::{Broker, Caps};
-use tempest_protocol::{Action, Encoding, Envelope, JobId, Lane, Queue, Raw, Topic};
+use tempest_broker::{Broker, Caps, RunList};
+use tempest_protocol::{Action, Encoding, Envelope, Job, JobId, Lane, Queue, Raw, Topic};
 use tokio_util::sync::CancellationToken;
 
 /// The job that runs. Cheap to clone.
@@ -14,52 +14,63 @@ pub struct Context {
 }
 
 struct Inner {
-    envelope: Envelope,
-    queue: Queue,
+    job: Job,
+    run: RunList,
     broker: Broker,
     cancelled: CancellationToken,
+    /// Of the job's own span, if that is exported.
     traceparent: Option<String>,
 }
 
 impl Context {
-    pub(crate) fn new(
-        envelope: Envelope,
-        queue: Queue,
-        broker: Broker,
-        cancelled: CancellationToken,
-        traceparent: Option<String>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { envelope, queue, broker, cancelled, traceparent }) }
+    /// Of a job that lies in `run`; `traceparent` names its own span, if that is exported.
+    pub(crate) fn new(job: Job, run: RunList, broker: Broker, traceparent: Option<String>) -> Self {
+        let cancelled = CancellationToken::new();
+        Self { inner: Arc::new(Inner { job, run, broker, cancelled, traceparent }) }
+    }
+
+    /// The job itself.
+    pub(crate) fn job(&self) -> &Job {
+        &self.inner.job
+    }
+
+    /// What tells the handler that nobody waits any more.
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancelled
+    }
+
+    fn envelope(&self) -> &Envelope {
+        &self.inner.job.envelope
     }
 
     /// The job's id; none if its sender gave none.
     pub fn id(&self) -> Option<&JobId> {
-        self.inner.envelope.id.as_ref()
+        self.envelope().id.as_ref()
     }
 
     /// The queue it came from.
     pub fn queue(&self) -> &str {
-        self.inner.queue.as_str()
+        self.inner.run.queue().as_str()
     }
 
     /// The action it is for.
     pub fn action(&self) -> &str {
-        self.inner.envelope.action.as_str()
+        self.envelope().action.as_str()
     }
 
     /// Which start this is, from 1.
     pub fn attempt(&self) -> u64 {
-        self.inner.envelope.attempt
+        self.envelope().attempt
     }
 
     /// How often it may be started.
     pub fn attempts_max(&self) -> u64 {
-        self.inner.envelope.attempts_max()
+        self.envelope().attempts_max()
     }
 
     /// Milliseconds in Redis time after which nobody waits any more; none: somebody always cares.
     pub fn deadline_ms(&self) -> Option<u64> {
-        Some(self.inner.envelope.deadline_ms).filter(|deadline| *deadline != 0)
+        Some(self.envelope().deadline_ms).filter(|deadline| *deadline != 0)
     }
 
     /// How much time is left to the deadline; zero if it has passed.
@@ -71,12 +82,12 @@ impl Context {
     /// W3C trace context for what is done for the job: it names the job's span if the program exports that (feature
     /// `otel`), else whatever the job came with.
     pub fn traceparent(&self) -> Option<&str> {
-        self.inner.traceparent.as_deref()
+        self.inner.traceparent.as_deref().or(self.envelope().traceparent.as_deref())
     }
 
     /// Id of the session the request belongs to.
     pub fn session(&self) -> Option<&str> {
-        self.inner.envelope.session.as_deref()
+        self.envelope().session.as_deref()
     }
 
     /// Whether nobody waits any more: cancelled, past its deadline or its time limit, or the worker ends. The handler
@@ -116,7 +127,7 @@ impl Context {
         let mut envelope = Envelope::new(Action::new(action)?);
         envelope.id = Some(id.clone());
         envelope.queued_at_ms = Some(self.inner.broker.now_ms());
-        envelope.traceparent = self.inner.traceparent.clone();
+        envelope.traceparent = self.traceparent().map(str::to_owned);
         let frame = envelope.encode(&Raw::encode(Encoding::Json, args)?);
         self.inner.broker.announce(std::slice::from_ref(&queue)).await?;
         self.inner.broker.push(&queue, Lane::Normal, &frame, &Caps::default()).await?;

@@ -52,6 +52,8 @@ pub(crate) struct Desk {
     looks: u64,
     /// The last look was full, so there is more where that came from.
     loaded: bool,
+    /// The last claim had to wait for its job, so there is nothing to look for.
+    idle: bool,
     /// Something was read that may not be true any more: beat and look before anything is started.
     unsure: bool,
     tasks: TaskTracker,
@@ -99,6 +101,7 @@ impl Desk {
             look: 1,
             looks: 0,
             loaded: false,
+            idle: false,
             unsure: true,
             tasks: TaskTracker::new(),
             ends,
@@ -160,7 +163,8 @@ impl Desk {
 
     /// Takes what waits, twice as much each time as long as there is enough, then leaves a claim on each lane.
     async fn look_and_claim(&mut self) {
-        while self.permits > 0 && !self.unsure && self.places.iter().any(Place::may_claim) {
+        let looks = !std::mem::take(&mut self.idle);
+        while looks && self.permits > 0 && !self.unsure && self.places.iter().any(Place::may_claim) {
             let budget = self.look.min(self.permits);
             let took = self.take(budget).await;
             self.loaded = took == budget;
@@ -214,6 +218,7 @@ impl Desk {
     /// What a claim that blocked came back with.
     async fn take_in(&mut self, came: Came) {
         let (spot, source, lapses) = (came.spot, came.source, came.lapses);
+        self.idle = came.waited;
         match self.places[spot.place].came(came) {
             Ok(Some(_)) if self.is_fenced(lapses) => self.unsure = true,
             Ok(Some(frame)) => {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
-use tempest_protocol::{Code, Content, HttpRequest, Job, Raw};
+use tempest_protocol::{Code, Content, HttpRequest, Raw};
 
 use crate::{Context, Failed, IntoResponse, Request, Response};
 
@@ -12,7 +12,7 @@ use crate::{Context, Failed, IntoResponse, Request, Response};
 pub(crate) type Outcome = Result<Content, Failed>;
 
 /// Runs one job. It never panics.
-pub(crate) type Handler = Arc<dyn Fn(&Job, Context) -> BoxFuture<'static, Outcome> + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(Context) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 /// The handlers of a worker by action.
 pub(crate) type Handlers = HashMap<String, Handler>;
@@ -25,8 +25,8 @@ where
     R: IntoResponse,
 {
     let handle = Arc::new(handle);
-    Arc::new(move |job, context| {
-        let (handle, request) = (handle.clone(), HttpRequest::decode(job.args()));
+    Arc::new(move |context| {
+        let (handle, request) = (handle.clone(), HttpRequest::decode(context.job().args()));
         contained(async move {
             let request = request.map_err(Failed::from)?;
             handle(request.into(), context).await.into_response().and_then(Response::into_content)
@@ -44,7 +44,8 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let handle = Arc::new(handle);
-    Arc::new(move |job, context| {
+    Arc::new(move |context| {
+        let job = context.job();
         let (handle, encoding, args) = (handle.clone(), job.encoding(), job.args().decode::<T>());
         contained(async move {
             let args =

@@ -35,7 +35,8 @@ impl Memory {
     }
 
     pub(crate) fn is_cancelled(&mut self, id: &JobId) -> bool {
-        self.cancelled.contains(self.hasher.hash_one(id))
+        // None are, nearly always.
+        !self.cancelled.is_empty() && self.cancelled.contains(self.hasher.hash_one(id))
     }
 
     pub(crate) fn finish(&mut self, id: &JobId, attempt: u64) {
@@ -58,6 +59,10 @@ struct Recent {
 impl Recent {
     fn new(count_max: usize, age_max: Duration) -> Self {
         Self { known: HashSet::new(), order: VecDeque::new(), count_max, age_max }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
     fn insert(&mut self, hash: u64) {

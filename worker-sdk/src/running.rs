@@ -2,8 +2,9 @@
 //!
 //! Whatever happens here, the job leaves its run list only through `settling`, and only after its reply.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, task::Poll, time::Duration};
 
+use futures_util::poll;
 use tempest_broker::Broker;
 use tempest_protocol::{Code, Content, Envelope, Failure, Job, Timing, dead};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -42,7 +43,7 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
     let (ending, settling) = match refuse(shared, &job) {
         Some(refused) => refused,
         None => match shared.handler(&job.envelope.action) {
-            Some(handler) => start(shared, &held, &job, &since, handler).await,
+            Some(handler) => start(shared, &held, job, &since, handler).await,
             None => {
                 let action = &job.envelope.action;
                 let failed = Failed::coded(Code::NoHandler, format!("no handler for action {action}"));
@@ -113,29 +114,16 @@ pub(crate) enum Ended {
 async fn start(
     shared: &Shared,
     held: &Held,
-    job: &Job,
+    job: Job,
     since: &Since,
     handler: &Handler,
 ) -> (Ending, Settling) {
-    let envelope = &job.envelope;
-    let cancelled = CancellationToken::new();
-    let entered = shared.enter(InHand {
-        id: envelope.id.clone(),
-        action: envelope.action.clone(),
-        queue: held.run.queue().clone(),
-        since_ms: since.claimed_at_ms,
-        cancelled: cancelled.clone(),
-    });
-    let span = trace::begin(envelope, held.run.queue().as_str());
-    let context = Context::new(
-        envelope.clone(),
-        held.run.queue().clone(),
-        shared.broker.clone(),
-        cancelled.clone(),
-        trace::traceparent(&span, envelope),
-    );
-    let work = span.in_scope(|| handler(job, context));
-    let ended = attend(shared, envelope, work, &cancelled).instrument(span.clone()).await;
+    let span = trace::begin(&job.envelope, held.run.queue().as_str());
+    let context = Context::new(job, held.run.clone(), shared.broker.clone(), trace::traceparent(&span));
+    let (job, envelope) = (context.job(), &context.job().envelope);
+    let entered = shared.enter(InHand { context: context.clone(), since_ms: since.claimed_at_ms });
+    let work = span.in_scope(|| handler(context.clone()));
+    let ended = attend(shared, envelope, work, context.cancellation()).instrument(span.clone()).await;
     trace::end(&span, &ended);
     drop(span);
     drop(entered);
@@ -166,12 +154,17 @@ async fn attend(
     work: impl Future<Output = Outcome>,
     cancelled: &CancellationToken,
 ) -> Ended {
+    let mut work = pin!(work);
+    // Most have nothing to wait for; they need no clock.
+    if let Poll::Ready(outcome) = poll!(work.as_mut()) {
+        return Ended::Itself(outcome);
+    }
     let limit = Instant::now() + shared.run_max;
     let deadline = match envelope.deadline_ms {
         0 => limit,
         ms => Instant::now() + Duration::from_millis(ms.saturating_sub(shared.broker.now_ms())),
     };
-    let (mut work, mut over) = (pin!(work), pin!(sleep_until(limit.min(deadline))));
+    let mut over = pin!(sleep_until(limit.min(deadline)));
     let ended = tokio::select! {
         biased;
         outcome = &mut work => return Ended::Itself(outcome),

@@ -9,11 +9,12 @@ use std::{
 use bytes::Bytes;
 use serde_json::json;
 use tempest_broker::{Broker, Control, Rarely, RunList};
-use tempest_protocol::{Action, JobId, Lane, Queue};
+use tempest_protocol::{Action, JobId, Lane};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    Context,
     handler::{Handler, Handlers},
     memory::Memory,
     options::Options,
@@ -96,10 +97,10 @@ impl Shared {
 
     /// Makes a job cancellable, and known to be in hand, for as long as the guard lives.
     pub(crate) fn enter(&self, job: InHand) -> Entered<'_> {
-        let (id, cancelled) = (job.id.clone(), job.cancelled.clone());
+        let context = job.context.clone();
         let number = self.running().enter(job);
-        if id.is_some_and(|id| self.memory().is_cancelled(&id)) {
-            cancelled.cancel(); // told in the moment between the first look and this
+        if context.id().is_some_and(|id| self.memory().is_cancelled(id)) {
+            context.cancellation().cancel(); // told in the moment between the first look and this
         }
         Entered { shared: self, number }
     }
@@ -116,8 +117,9 @@ impl Shared {
         running
             .jobs
             .values()
-            .filter(|job| job.id.as_ref() == Some(id))
-            .for_each(|job| job.cancelled.cancel());
+            .map(|job| &job.context)
+            .filter(|context| context.id() == Some(id))
+            .for_each(|context| context.cancellation().cancel());
     }
 
     /// Carries out a control line. True: it tells this worker to drain.
@@ -134,20 +136,17 @@ impl Shared {
 
 /// A job whose handler runs.
 pub(crate) struct InHand {
-    pub(crate) id: Option<JobId>,
-    pub(crate) action: Action,
-    pub(crate) queue: Queue,
+    pub(crate) context: Context,
     /// When it came into hand, in milliseconds of Redis time.
     pub(crate) since_ms: u64,
-    pub(crate) cancelled: CancellationToken,
 }
 
 impl InHand {
     fn to_json(&self) -> serde_json::Value {
         json!({
-            "id": self.id.as_ref().map(JobId::as_str),
-            "action": self.action.as_str(),
-            "queue": self.queue.as_str(),
+            "id": self.context.id().map(JobId::as_str),
+            "action": self.context.action(),
+            "queue": self.context.queue(),
             "since": self.since_ms,
         })
     }

@@ -48,15 +48,14 @@ pub(crate) fn end(span: &Span, ended: &Ended) {
     }
 }
 
-/// The `traceparent` for what is done in this span: it names the span if that is exported, else what the job came with.
-pub(crate) fn traceparent(span: &Span, envelope: &Envelope) -> Option<String> {
-    #[cfg(feature = "otel")]
-    if let Some(own) = otel::traceparent(span) {
-        return Some(own);
-    }
-    #[cfg(not(feature = "otel"))]
-    let _: &Span = span;
-    envelope.traceparent.clone()
+/// The `traceparent` that names this span, if it is exported.
+#[cfg(feature = "otel")]
+pub(crate) use otel::traceparent;
+
+/// The `traceparent` that names this span: none, since nothing is exported.
+#[cfg(not(feature = "otel"))]
+pub(crate) fn traceparent(_: &Span) -> Option<String> {
+    None
 }
 
 #[cfg(feature = "otel")]
@@ -76,7 +75,7 @@ mod otel {
         }
     }
 
-    pub(super) fn traceparent(span: &Span) -> Option<String> {
+    pub(crate) fn traceparent(span: &Span) -> Option<String> {
         let context = span.context();
         let span = context.span();
         let span = span.span_context();

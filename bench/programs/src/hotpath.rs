@@ -7,7 +7,7 @@ use std::{env, hint::black_box};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http::{Method, Request, request};
+use http::{Method, Request};
 use tempest_broker::Dispatch;
 use tempest_front::bench::{reply_to_response, request_to_args};
 use tempest_protocol::{
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
 }
 
 /// What a browser sends, some 500 bytes.
-fn parts() -> Result<request::Parts> {
+fn request() -> Result<Request<()>> {
     let request = Request::get("/articles/42?page=2")
         .header("host", "shop.example")
         .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
@@ -59,7 +59,7 @@ fn parts() -> Result<request::Parts> {
         .header("referer", "https://shop.example/articles?page=1")
         .header("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark; consent=1")
         .header("sec-fetch-dest", "document");
-    Ok(request.body(())?.into_parts().0)
+    Ok(request.body(())?)
 }
 
 fn id() -> Result<JobId> {
@@ -78,7 +78,7 @@ fn envelope() -> Result<Envelope> {
 }
 
 fn frame(encoding: Encoding) -> Result<Bytes> {
-    Ok(envelope()?.encode(&request_to_args(&parts()?, Bytes::new(), encoding)))
+    Ok(envelope()?.encode(&request_to_args(&request()?, Bytes::new(), encoding)))
 }
 
 fn reply() -> Result<Reply> {
@@ -91,13 +91,13 @@ fn reply() -> Result<Reply> {
 }
 
 fn request_args(rounds: usize, encoding: Encoding) -> Result<()> {
-    let parts = parts()?;
-    (0..rounds).for_each(|_| drop(black_box(request_to_args(black_box(&parts), Bytes::new(), encoding))));
+    let request = request()?;
+    (0..rounds).for_each(|_| drop(black_box(request_to_args(black_box(&request), Bytes::new(), encoding))));
     Ok(())
 }
 
 fn job_encode(rounds: usize, encoding: Encoding) -> Result<()> {
-    let (envelope, args) = (envelope()?, request_to_args(&parts()?, Bytes::new(), encoding));
+    let (envelope, args) = (envelope()?, request_to_args(&request()?, Bytes::new(), encoding));
     (0..rounds).for_each(|_| drop(black_box(black_box(&envelope).encode(&args))));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use tempest_worker::{Context, Request, Worker, shutdown_signal};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn").init();
     let worker = Worker::from_env().on("url", async |_: Request, _: Context| "Hello world!\n");

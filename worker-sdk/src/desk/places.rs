@@ -1,5 +1,7 @@
 //! The slots and lanes of one queue: which jobs lie where, which claims block.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use tempest_broker::{Beats, Broker, ClaimId, ClaimLink, Error, RunList};
@@ -8,6 +10,9 @@ use tokio::{sync::watch, time::Instant};
 
 /// Jobs in a row that may come with the ack of the one before.
 const CHAIN_MAX: u32 = 16;
+
+/// A claim that is answered sooner than this found a job waiting.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A slot of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(super) struct Came {
     pub(super) source: usize,
     /// The lease's lapses when it was sent.
     pub(super) lapses: u64,
+    /// Whether its lane was empty when it was sent.
+    pub(super) waited: bool,
     link: ClaimLink,
     answer: Result<Option<Bytes>, Error>,
 }
@@ -180,9 +187,10 @@ impl Place {
             (source.woken, source.not_before) = (false, None);
             let (run, lane, beats) = (self.slots[slot].run.clone(), source.lane, beats.clone());
             let claim = async move {
-                let lapses = beats.borrow().lapses;
+                let (lapses, asked) = (beats.borrow().lapses, Instant::now());
                 let answer = link.claim(lane, &run).await;
-                Came { spot: Spot { place, slot }, source: index, lapses, link, answer }
+                let waited = asked.elapsed() > AT_ONCE;
+                Came { spot: Spot { place, slot }, source: index, lapses, waited, link, answer }
             };
             claims.push(claim.boxed());
         }
