@@ -39,7 +39,7 @@ const TEXT_BYTES_MAX: usize = 2_048;
 /// The line of a request that is being answered. It is written when this is dropped.
 pub(crate) struct Line {
     pub(crate) began: Instant,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Arc<Caller>,
     method: Method,
     url: Uri,
     log: AccessLog,
@@ -54,7 +54,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// A request has come.
-    pub(crate) fn begin<B>(request: &Request<B>, caller: Caller, log: AccessLog) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>, caller: Arc<Caller>, log: AccessLog) -> Self {
         let log = if tracing::enabled!(target: target!(), Level::ERROR) { log } else { AccessLog::Off };
         Self {
             began: Instant::now(),
@@ -91,7 +91,7 @@ impl Line {
 
     /// Remembers its refusal for whoever looks.
     pub(crate) fn note(&self, recent: &Recent, refusal: &Refusal) {
-        let Caller { address, request_id, .. } = &self.caller;
+        let Caller { address, request_id, .. } = &*self.caller;
         recent.note(refusal, address.as_ref(), request_id.as_ref(), Some((&self.method, self.url.path())));
     }
 

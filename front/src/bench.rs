@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Method, Response, request};
+use http::{Method, Request, Response};
 use tempest_protocol::{Encoding, Raw, Reply};
 
 use crate::{caller::Caller, translate};
 
 /// The arguments of the job that a request becomes.
-pub fn request_to_args(parts: &request::Parts, body: Bytes, encoding: Encoding) -> Raw {
-    translate::request_to_args(parts, Caller::of_parts(parts), body).encode(encoding)
+pub fn request_to_args(request: &Request<()>, body: Bytes, encoding: Encoding) -> Raw {
+    translate::request_to_args(request, &Caller::of(request), body).encode(encoding)
 }
 
 /// The response that a reply becomes; none if it cannot be one.

@@ -3,10 +3,13 @@
 mod proxies;
 mod request_id;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::extract::ConnectInfo;
-use http::{Request, request};
+use http::Request;
 
 pub use proxies::Proxies;
 pub(crate) use request_id::{REQUEST_ID, RequestId};
@@ -14,8 +17,9 @@ pub(crate) use request_id::{REQUEST_ID, RequestId};
 use crate::{server::Peer, translate};
 use proxies::{FIELDS, Told};
 
-/// The client of a request. Lives in the extensions of each request of this front's own server.
-#[derive(Clone, Debug)]
+/// The client of a request. What stands between this front's own server and a worker finds it in the request's
+/// extensions, as an `Arc`.
+#[derive(Debug)]
 pub(crate) struct Caller {
     /// The address that limits count for and workers see; none if the server that took the request does not tell.
     pub(crate) address: Option<IpAddr>,
@@ -38,7 +42,7 @@ impl Caller {
             false => Told::default(),
         };
         let headers = request.headers_mut();
-        if !trusted {
+        if !trusted && headers.keys().any(|name| FIELDS.contains(name)) {
             for field in &FIELDS {
                 headers.remove(field);
             }
@@ -55,17 +59,17 @@ impl Caller {
         }
     }
 
-    /// The client of a request that somebody else's server took, as far as that server tells.
-    pub(crate) fn of_parts(parts: &request::Parts) -> Self {
-        let known = parts.extensions.get::<Self>().cloned();
+    /// The client of a request that may have been taken by somebody else's server, as far as that server tells.
+    pub(crate) fn of<B>(request: &Request<B>) -> Arc<Self> {
+        let known = request.extensions().get::<Arc<Self>>().cloned();
         known.unwrap_or_else(|| {
-            let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|remote| remote.0.ip());
-            Self {
+            let remote = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|remote| remote.0.ip());
+            Arc::new(Self {
                 address: remote.map(|address| address.to_canonical()),
-                scheme: if parts.uri.scheme_str() == Some("https") { "https" } else { "http" },
-                host: translate::host(&parts.uri, &parts.headers).unwrap_or_default(),
+                scheme: if request.uri().scheme_str() == Some("https") { "https" } else { "http" },
+                host: translate::host(request.uri(), request.headers()).unwrap_or_default(),
                 request_id: None,
-            }
+            })
         })
     }
 }

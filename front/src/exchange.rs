@@ -13,19 +13,23 @@ use crate::{
     Refusal,
     access_log::Line,
     caller::{Caller, REQUEST_ID},
+    config::TlsConfig,
     framing,
     metrics::Metrics,
-    parts::Parts,
+    parts::{JobTime, Parts},
     refusal::Form,
     router::Found,
     seen::{Seen, StreamSeen},
-    server::{Peer, Serving},
+    server::{Peer, Serving, Takeover},
     trace::RequestSpan,
 };
 
 /// With this field, whatever its value, a client asks for `Server-Timing`.
 const ASKS_TIMING: &str = "x-server-timing";
 const SERVER_TIMING: &str = "server-timing";
+
+/// A response, and the time of its job if it comes from one.
+type Replied = (Response<Body>, Option<JobTime>);
 
 /// A response on its way, and the line that is logged when it has gone.
 pub(crate) struct Answered {
@@ -41,24 +45,34 @@ impl Answered {
     }
 }
 
-/// Answers one request of this front's own server.
-pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: Peer) -> Answered {
-    let mut exchange = Exchange::begin(serving, &mut request, peer);
-    request.extensions_mut().insert(exchange.line.caller.clone());
-    let router = serving.router.load_full();
+/// Answers one request of this front's own server. `takeover`: the offer of its connection to give its socket away, if
+/// it makes one.
+///
+/// There is one such future for each request that waits: what is rare and large in it is boxed.
+pub(crate) async fn answer(
+    serving: &Serving,
+    mut request: Request<Body>,
+    peer: Peer,
+    takeover: Option<Takeover>,
+) -> Answered {
     let version = request.version();
-    let target_bytes_max = serving.cluster.shared.config.load().http.target_bytes_max;
-    let answer = match framing::check(&request, target_bytes_max) {
-        Ok(()) => match redirected(serving, &exchange, &request) {
-            Some(response) => Ok(response),
-            None => match router.find(&request) {
-                Ok(found) => {
-                    exchange.takes(&found, &mut request);
-                    found.answer(request).await
+    let mut exchange = Exchange::begin(serving, &mut request, peer);
+    let mut form = None;
+    let answer = match find(serving, &exchange.line.caller, &request) {
+        Ok(Goes::To(found)) => {
+            exchange.takes(&found, &mut request);
+            match found.work() {
+                Some(work) => {
+                    let answer = work.answer(&mut request, &exchange.line.caller).await;
+                    answer.map(|(response, time)| (response, Some(time)))
                 }
-                Err(refusal) => Err(refusal),
-            },
-        },
+                None => {
+                    form = Some(Form::of(request.headers()));
+                    Box::pin(exchange.answer_at(found, std::mem::take(&mut request), takeover)).await
+                }
+            }
+        }
+        Ok(Goes::Elsewhere(response)) => Ok((response, None)),
         Err(refusal) => Err(refusal),
     };
     let is_last =
@@ -66,9 +80,27 @@ pub(crate) async fn answer(serving: &Serving, mut request: Request<Body>, peer: 
     if let Err(refusal) = &answer {
         exchange.line.note(&serving.recent, refusal);
     }
-    let answered = exchange.end(&serving.cluster.shared.metrics, answer);
+    let form = || form.unwrap_or_else(|| Form::of(request.headers()));
+    let answered = exchange.end(&serving.cluster.shared.metrics, answer, form);
     // HTTP/2 says goodbye in a frame of its own.
     if is_last && version <= Version::HTTP_11 { answered.closing() } else { answered }
+}
+
+/// What becomes of a request that is not refused.
+enum Goes {
+    /// It takes a route.
+    To(Found),
+    /// It is to come again, in TLS.
+    Elsewhere(Response<Body>),
+}
+
+fn find(serving: &Serving, caller: &Caller, request: &Request<Body>) -> Result<Goes, Refusal> {
+    let config = serving.cluster.shared.config.load();
+    framing::check(request, config.http.target_bytes_max)?;
+    match redirected(serving, &config.tls, caller, request) {
+        Some(response) => Ok(Goes::Elsewhere(response)),
+        None => serving.router.load().find(request).map(Goes::To),
+    }
 }
 
 /// Whether nobody knows where the next request of the connection would begin.
@@ -78,10 +110,14 @@ fn loses_track(code: Code) -> bool {
 }
 
 /// Where a request in plaintext is sent to, if it is to come again in TLS.
-fn redirected(serving: &Serving, exchange: &Exchange, request: &Request<Body>) -> Option<Response<Body>> {
-    let caller = &exchange.line.caller;
+fn redirected(
+    serving: &Serving,
+    tls: &TlsConfig,
+    caller: &Caller,
+    request: &Request<Body>,
+) -> Option<Response<Body>> {
     let listening = serving.tls_port.filter(|_| caller.scheme == "http")?;
-    let port = match &serving.cluster.shared.config.load().tls {
+    let port = match tls {
         tls if !tls.redirect => return None,
         tls if tls.port == 0 => listening,
         tls => tls.port,
@@ -104,8 +140,6 @@ fn redirected(serving: &Serving, exchange: &Exchange, request: &Request<Body>) -
 struct Exchange {
     tells_timing: bool,
     line: Line,
-    /// How its client reads a refusal.
-    form: Form,
     seen: Seen,
     /// If requests are traced.
     span: Option<RequestSpan>,
@@ -114,13 +148,12 @@ struct Exchange {
 impl Exchange {
     fn begin(serving: &Serving, request: &mut Request<Body>, peer: Peer) -> Self {
         let config = serving.cluster.shared.config.load();
-        let caller = Caller::admit(request, peer, &config.trusted_proxies);
+        let caller = Arc::new(Caller::admit(request, peer, &config.trusted_proxies));
         let span = serving.cluster.shared.tracer.as_ref().map(|tracer| tracer.begin(request, &caller));
         let asked = || request.headers().contains_key(ASKS_TIMING);
         Self {
             tells_timing: config.server_timing.tells(asked),
             line: Line::begin(request, caller, config.access_log),
-            form: Form::of(request.headers()),
             seen: Seen::new(request),
             span,
         }
@@ -140,18 +173,41 @@ impl Exchange {
         }
     }
 
-    fn end(self, metrics: &Metrics, answer: Result<Response<Body>, Refusal>) -> Answered {
-        let Self { tells_timing, line, form, seen, span } = self;
+    /// Answers a request whose route does more than hand it to a queue.
+    async fn answer_at(
+        &self,
+        found: Found,
+        mut request: Request<Body>,
+        takeover: Option<Takeover>,
+    ) -> Result<Replied, Refusal> {
+        let extensions = request.extensions_mut();
+        extensions.insert(self.line.caller.clone());
+        if let Some(takeover) = takeover {
+            extensions.insert(takeover);
+        }
+        let response = found.answer(request).await?;
+        let time = response.extensions().get().copied();
+        Ok((response, time))
+    }
+
+    /// `form`: how its client reads a refusal.
+    fn end(
+        self,
+        metrics: &Metrics,
+        answer: Result<Replied, Refusal>,
+        form: impl FnOnce() -> Form,
+    ) -> Answered {
+        let Self { tells_timing, line, seen, span } = self;
         let (id, code) = (&line.caller.request_id, answer.as_ref().err().map(Refusal::code));
         if let Some(code) = code {
             metrics.refused(code);
         }
-        let mut response = answer.unwrap_or_else(|refusal| refusal.respond(form, id.as_ref()));
+        let (mut response, job) =
+            answer.unwrap_or_else(|refusal| (refusal.respond(form(), id.as_ref()), None));
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id.to_header());
         }
         let now = Instant::now();
-        let job = response.extensions().get().copied();
         let parts = Parts::of(line.began, now, job);
         if tells_timing && let Some(value) = parts.to_header() {
             response.headers_mut().append(SERVER_TIMING, value);

@@ -39,6 +39,20 @@ fn is_for_one_host(uri: &Uri, headers: &HeaderMap, version: Version) -> bool {
 
 /// `uri-host [ ":" port ]`.
 fn is_host(value: &HeaderValue) -> bool {
+    is_plain_host(value.as_bytes()) || is_unusual_host(value)
+}
+
+/// A name or an IPv4 address, perhaps with a port of up to four digits: what nearly everybody sends.
+fn is_plain_host(value: &[u8]) -> bool {
+    let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
+    let (name, port) = value.split_at(end);
+    let digits = port.get(1..).unwrap_or_default();
+    let is_port = digits.len() < 5 && digits.iter().all(u8::is_ascii_digit);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !name.is_empty() && name.iter().all(is_name) && is_port
+}
+
+fn is_unusual_host(value: &HeaderValue) -> bool {
     let authority = Authority::try_from(value.as_bytes());
     authority.is_ok_and(|it| {
         let port = it.as_str().strip_prefix(it.host()).unwrap_or_default();

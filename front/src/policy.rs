@@ -12,6 +12,8 @@ mod compress;
 mod cors;
 mod rate;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 
@@ -85,7 +87,7 @@ impl Policy {
         C: Fn(Request<Body>) -> F,
     {
         if let Some(buckets) = &self.rate {
-            buckets.take(request.extensions().get::<Caller>().and_then(|caller| caller.address))?;
+            buckets.take(request.extensions().get::<Arc<Caller>>().and_then(|caller| caller.address))?;
         }
         if self.compress_events && compress::takes_gzip(request.headers()) {
             let mut request = request;

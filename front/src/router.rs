@@ -9,6 +9,7 @@ use tempest_protocol::{Code, Queue};
 
 use crate::{
     Cluster, Error, FrontConfig, Refusal, Route, Sub, Work,
+    caller::Caller,
     files::Files,
     metrics::{RouteName, Traffic},
     policy::Policy,
@@ -145,7 +146,10 @@ impl Router {
             entry.methods.is_empty() || entry.methods.contains(request.method()) || head
         };
         let entry = found.value.iter().find(takes).ok_or_else(|| not_allowed(found.value))?;
-        let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let params = match entry.target {
+            Target::Work(_) => Vec::new(), // the worker reads the path itself
+            _ => found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        };
         Ok(Found { entry: entry.clone(), params: PathParams(params) })
     }
 
@@ -184,7 +188,15 @@ impl Found {
         matches!(self.entry.target, Target::Sub(_))
     }
 
-    /// Answers the request.
+    /// The queue's service, if nothing else is said of the route's requests: they can go straight to it.
+    pub(crate) fn work(&self) -> Option<&Work> {
+        match (&self.entry.target, &self.entry.policy) {
+            (Target::Work(work), None) => Some(work),
+            _ => None,
+        }
+    }
+
+    /// Answers the request; the time of a job is in the extensions of the response.
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let Self { entry, params } = self;
         match &entry.policy {
@@ -194,7 +206,7 @@ impl Found {
                     let (entry, params) = (entry.clone(), params.clone());
                     async move { entry.target.answer(params, request).await }
                 };
-                Box::pin(policy.answer(request, call)).await
+                policy.answer(request, call).await
             }
         }
     }
@@ -250,20 +262,23 @@ fn not_allowed(entries: &[Arc<Entry>]) -> Refusal {
 }
 
 impl Target {
-    /// What is rare and large is boxed, so that the future of a request that is work stays small: it is moved several
-    /// times on its way into its connection.
     async fn answer(
         &self,
         params: PathParams,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         match self {
-            Self::Work(work) => work.answer(request).await,
+            Self::Work(work) => {
+                let caller = Caller::of(&request);
+                let (mut response, time) = work.answer(&mut request, &caller).await?;
+                response.extensions_mut().insert(time);
+                Ok(response)
+            }
             Self::Sub(sub) => {
                 request.extensions_mut().insert(params);
-                Box::pin(sub.answer(request)).await
+                sub.answer(request).await
             }
-            Self::Files(files) => Box::pin(files.answer(params.last(), request)).await,
+            Self::Files(files) => files.answer(params.last(), request).await,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Sub {
             Some(takeover) => {
                 let added = request.extensions_mut().remove::<ResponseHeaders>().unwrap_or_default();
                 head.headers_mut().extend(added.0);
-                let caller = request.extensions().get::<Caller>();
+                let caller = request.extensions().get::<Arc<Caller>>();
                 if let Some(id) = caller.and_then(|caller| caller.request_id.as_ref()) {
                     head.headers_mut().insert(REQUEST_ID, id.to_header());
                 }
@@ -104,7 +104,7 @@ impl Sub {
 
     /// A place among the streams that may be open.
     fn enter(&self, request: &Request<Body>) -> Result<StreamPermit, Refusal> {
-        let caller = request.extensions().get::<Caller>();
+        let caller = request.extensions().get::<Arc<Caller>>();
         let client = ClientKey::of(caller.and_then(|caller| caller.address));
         let config = self.cluster.shared.config.load();
         let (all, each) = (config.streams_max, config.streams_per_client_max);

@@ -1,8 +1,10 @@
 //! HTTP → job arguments and reply → HTTP, with the header hygiene of both directions (SPEC "HTTP jobs").
 
+use std::net::IpAddr;
+
 use axum::{body::Body, extract::OriginalUri};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tempest_protocol::{Code, Content, Encoding, Headers, HttpRequest, Raw, Reply};
 use tracing::warn;
 
@@ -22,17 +24,31 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Makes the arguments of a job.
-pub(crate) fn request_to_args(parts: &request::Parts, caller: Caller, body: Bytes) -> HttpRequest {
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+pub(crate) fn request_to_args<B>(request: &Request<B>, caller: &Caller, body: Bytes) -> HttpRequest {
+    let uri = request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0);
     HttpRequest {
-        method: parts.method.as_str().to_owned(),
+        method: request.method().as_str().to_owned(),
         url: raw_target(uri),
-        headers: request_headers(&parts.headers, body.len()),
+        headers: request_headers(request.headers(), body.len()),
         body,
-        remote: caller.address.map(|address| address.to_string()).unwrap_or_default(),
+        remote: caller.address.map(shown).unwrap_or_default(),
         scheme: caller.scheme.to_owned(),
-        host: caller.host,
+        host: caller.host.clone(),
     }
+}
+
+/// An address as text.
+fn shown(address: IpAddr) -> String {
+    let IpAddr::V4(v4) = address else { return address.to_string() };
+    // Quicker than the formatter of the library.
+    let mut text = String::with_capacity(15);
+    for (place, octet) in v4.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 /// The host a request is for, with its port if it has one.
@@ -55,22 +71,21 @@ fn raw_target(uri: &Uri) -> String {
 
 fn request_headers(map: &HeaderMap, body_bytes: usize) -> Headers {
     let named = named_in_connection(map.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes));
-    let mut headers = Headers::new();
+    let (mut headers, mut cookies, mut has_length) = (Headers::new(), Vec::new(), false);
     for (name, value) in map {
-        let name = name.as_str();
-        let dropped = name.contains('_')
-            || matches!(name, "proxy" | "expect" | "content-length" | "cookie")
-            || HOP_BY_HOP.contains(&name)
-            || named.iter().any(|other| other == name);
-        if !dropped {
-            headers.push(name, value.as_bytes());
+        match name.as_str() {
+            "cookie" => cookies.push(value.as_bytes()),
+            "content-length" => has_length = true,
+            "proxy" | "expect" => {}
+            name if name.contains('_') || HOP_BY_HOP.contains(&name) || named.iter().any(|it| it == name) => {
+            }
+            name => headers.push(name, value.as_bytes()),
         }
     }
-    let cookies: Vec<_> = map.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if !cookies.is_empty() {
         headers.push("cookie", cookies.join(b"; ".as_slice()));
     }
-    if body_bytes > 0 || map.contains_key(header::CONTENT_LENGTH) {
+    if body_bytes > 0 || has_length {
         headers.push("content-length", body_bytes.to_string());
     }
     headers

@@ -10,12 +10,12 @@ use std::{
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, request};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tempest_broker::{Error as BusError, Pushing, Waiter};
+use tempest_broker::{Error as BusError, Prospect, Pushing, Waiter};
 use tempest_protocol::{Code, Envelope, JobId, Reply, limits};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::{
@@ -54,14 +54,23 @@ impl Work {
     }
 
     /// Hands one request to a worker. Dropping the future cancels the job.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
         let form = Form::of(request.headers());
-        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(form, None))
+        let caller = Caller::of(&request);
+        match self.answer(&mut request, &caller).await {
+            Ok((response, _)) => response,
+            Err(refusal) => refusal.respond(form, None),
+        }
     }
 
-    /// The same, with a refusal that is not yet a response.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-        self.inner.answer(request).await
+    /// The same, with the time of the job, and with a refusal that is not yet a response. The body is taken out of the
+    /// request.
+    pub(crate) fn answer(
+        &self,
+        request: &mut Request<Body>,
+        caller: &Caller,
+    ) -> impl Future<Output = Result<(Response<Body>, JobTime), Refusal>> + Send {
+        self.inner.answer(request, caller)
     }
 }
 
@@ -85,61 +94,71 @@ impl Inner {
         &self.cluster.shared
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    /// What is rare and large in it is boxed: there is one such future for each request that waits, and it is moved
+    /// when it begins.
+    async fn answer(
+        self: &Arc<Self>,
+        request: &mut Request<Body>,
+        caller: &Caller,
+    ) -> Result<(Response<Body>, JobTime), Refusal> {
         let mut admitted = self.admit()?;
-        let until = Instant::now() + self.plan.timeout;
-        let (parts, body) = request.into_parts();
-        let pause_max = Duration::from_millis(self.shared().config.load().http.body_timeout_ms);
-        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max, pause_max));
-        let body = body.await.map_err(|_| Refusal::new(Code::SlowRequest))??;
+        let begun = Instant::now();
+        let body = match request.body().is_end_stream() {
+            true => Bytes::new(),
+            false => Box::pin(self.read_body(std::mem::take(request.body_mut()))).await?,
+        };
         admitted.outcome = Some(Outcome::Cancelled);
-        let mut call = self.call(&parts, body);
+        let mut call = self.call(request, caller, body);
         let pushed = Instant::now();
-        let answer = match timeout(until.saturating_duration_since(Instant::now()), call.run()).await {
+        let answer = match timeout_at((begun + self.plan.timeout).into(), call.run(admitted.is_served)).await
+        {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
         admitted.outcome = Some(Outcome::of(&answer));
         let reply = answer?;
         admitted.completed(reply.timing.work_us.map(Duration::from_micros));
-        let time =
-            JobTime { waited: pushed.elapsed(), queued_at_ms: call.leave.queued_at_ms, timing: reply.timing };
-        let mut response = translate::reply_to_response(reply, &parts.method)?;
-        response.extensions_mut().insert(time);
-        Ok(response)
+        let (waited, queued_at_ms) = (pushed.elapsed(), call.leave.queued_at_ms);
+        let time = JobTime { waited, queued_at_ms, timing: reply.timing };
+        Ok((translate::reply_to_response(reply, request.method())?, time))
+    }
+
+    /// The whole body, as long as it may be and come.
+    async fn read_body(&self, body: Body) -> Result<Bytes, Refusal> {
+        let pause_max = Duration::from_millis(self.shared().config.load().http.body_timeout_ms);
+        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max, pause_max));
+        body.await.map_err(|_| Refusal::new(Code::SlowRequest))?
     }
 
     /// Refuses what could only wait in vain, before its body is read.
     fn admit(&self) -> Result<Admitted, Refusal> {
         let presence = self.shared().broker.presence();
-        let (queue, lane) = (&self.plan.queue, self.plan.lane);
+        let Prospect { is_served, slots, load } = presence.prospect(&self.plan.queue, self.plan.lane);
         let refuse = |refusal: Refusal| {
             self.state.jobs.ended(Outcome::QueueFull);
             Err(refusal)
         };
-        let full = presence.memory_full() || presence.bytes(queue, lane) > self.plan.caps.bytes;
+        let full = presence.memory_full() || load.bytes > self.plan.caps.bytes;
         if full {
             return refuse(Refusal::new(Code::QueueFull));
         }
-        let (depth, slots) = (presence.depth(queue, lane), presence.slots(queue));
-        match self.state.load.expected_wait(depth, slots, Instant::now()) {
+        match self.state.load.expected_wait(load.jobs, slots, Instant::now()) {
             Some(wait) if wait > self.plan.timeout => refuse(Refusal::new(Code::QueueFull).after(wait)),
-            _ => Ok(Admitted::new(self.state.clone(), slots)),
+            _ => Ok(Admitted::new(self.state.clone(), slots, is_served)),
         }
     }
 
-    fn call(&self, parts: &request::Parts, body: Bytes) -> Call {
+    fn call(self: &Arc<Self>, request: &Request<Body>, caller: &Caller, body: Bytes) -> Call {
         let (plan, shared) = (&self.plan, self.shared());
-        let twice = may_run_twice(parts, plan);
-        let caller = Caller::of_parts(parts);
         let id = caller.request_id.clone().unwrap_or_else(RequestId::new).job_id();
-        if let Some(trace) = parts.extensions.get::<Trace>() {
+        if let Some(trace) = request.extensions().get::<Trace>() {
             trace.job(&id, &plan.queue, &plan.action);
         }
-        let args = translate::request_to_args(parts, caller, body).encode(plan.encoding);
+        let args = translate::request_to_args(request, caller, body).encode(plan.encoding);
         let now_ms = shared.broker.now_ms();
+        let twice = may_run_twice(request, plan);
         let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
-        let traceparent = parts.headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok());
+        let traceparent = request.headers().get(&TRACEPARENT).and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|value| is_traceparent(value));
         let frame = Envelope {
             id: Some(id.clone()),
@@ -156,9 +175,7 @@ impl Inner {
             waiter: shared.inbox.expect(&id),
             twice,
             leave: Leave {
-                shared: shared.clone(),
-                state: self.state.clone(),
-                plan: plan.clone(),
+                inner: self.clone(),
                 frame,
                 id,
                 queued_at_ms: now_ms,
@@ -170,10 +187,10 @@ impl Inner {
 }
 
 /// Whether a request may be run again when nobody knows how far it came (RFC 9110 section 9.2.2).
-fn may_run_twice(parts: &request::Parts, plan: &Plan) -> bool {
+fn may_run_twice<B>(request: &Request<B>, plan: &Plan) -> bool {
     let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
-    idempotent.contains(&parts.method)
-        || (plan.idempotency_key && parts.headers.contains_key("idempotency-key"))
+    idempotent.contains(request.method())
+        || (plan.idempotency_key && request.headers().contains_key("idempotency-key"))
 }
 
 /// Reads a body of at most so many bytes that never pauses for so long.
@@ -181,9 +198,6 @@ async fn read_body(body: Body, bytes_max: usize, pause_max: Duration) -> Result<
     let announced = body.size_hint().lower();
     if u64::try_from(bytes_max).is_ok_and(|max| announced > max) {
         return Err(Refusal::new(Code::TooLarge));
-    }
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
     }
     let (mut body, mut whole) = (Limited::new(body, bytes_max), BytesMut::new());
     loop {
@@ -213,6 +227,8 @@ fn refused_body(error: &axum::BoxError) -> Refusal {
 struct Admitted {
     state: Arc<QueueState>,
     slots: u32,
+    /// Whether a worker is known to serve its queue.
+    is_served: bool,
     is_completed: bool,
     work: Option<Duration>,
     /// What became of its job, if it has come to one.
@@ -220,9 +236,9 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(state: Arc<QueueState>, slots: u32) -> Self {
+    fn new(state: Arc<QueueState>, slots: u32, is_served: bool) -> Self {
         state.load.begun();
-        Self { state, slots, is_completed: false, work: None, outcome: None }
+        Self { state, slots, is_served, is_completed: false, work: None, outcome: None }
     }
 
     /// Its job was done; in this time, if its worker tells.
@@ -248,10 +264,9 @@ struct Call {
 }
 
 impl Call {
-    async fn run(&mut self) -> Result<Reply, Refusal> {
-        let presence = self.leave.shared.broker.presence();
-        if !presence.is_served(&self.leave.plan.queue) && !self.leave.state.served_lately() {
-            return self.run_unserved().await;
+    async fn run(&mut self, is_served: bool) -> Result<Reply, Refusal> {
+        if !is_served && !self.leave.inner.state.served_lately() {
+            return Box::pin(self.run_unserved()).await;
         }
         loop {
             let pushing = self.leave.push();
@@ -260,7 +275,7 @@ impl Call {
                 reply = self.waiter.reply() => return self.answered(reply),
                 trouble = pushing.trouble() => trouble,
             };
-            if self.settle_push(trouble).await? {
+            if Box::pin(self.settle_push(trouble)).await? {
                 let reply = self.waiter.reply().await;
                 return self.answered(reply);
             }
@@ -275,13 +290,13 @@ impl Call {
                 break;
             }
         }
-        match timeout(self.leave.plan.no_worker_wait, self.waiter.reply()).await {
+        match timeout(self.leave.inner.plan.no_worker_wait, self.waiter.reply()).await {
             Ok(reply) => {
-                self.leave.state.was_answered();
+                self.leave.inner.state.was_answered();
                 return self.answered(reply);
             }
             // Others were answered meanwhile: whoever did that is busy.
-            Err(_) if self.leave.state.served_lately() => {}
+            Err(_) if self.leave.inner.state.served_lately() => {}
             Err(_) => self.take_back().await?,
         }
         let reply = self.waiter.reply().await;
@@ -291,8 +306,8 @@ impl Call {
     /// Whether the job is in its lane, or may be and must not be pushed again. False: push it again. If the answer to
     /// a push is lost it is pushed again only when it was taken back or may run twice.
     async fn settle_push(&mut self, pushed: Result<u64, BusError>) -> Result<bool, Refusal> {
-        let Leave { shared, plan, frame, .. } = &self.leave;
-        let broker = &shared.broker;
+        let Leave { inner, frame, .. } = &self.leave;
+        let (plan, broker) = (&inner.plan, &inner.shared().broker);
         let settled = match pushed {
             Ok(depth) => broker.within_caps(&plan.queue, plan.lane, frame, &plan.caps, depth).await,
             Err(error) => Err(error),
@@ -318,10 +333,11 @@ impl Call {
 
     /// Whether a push in doubt may be sent again: it was surely taken back, or may run twice.
     async fn may_repeat(&self) -> bool {
-        let Leave { shared, plan, frame, .. } = &self.leave;
+        let Leave { inner, frame, .. } = &self.leave;
+        let (plan, broker) = (&inner.plan, &inner.shared().broker);
         loop {
-            shared.broker.up().await;
-            match shared.broker.take_back(&plan.queue, plan.lane, frame).await {
+            broker.up().await;
+            match broker.take_back(&plan.queue, plan.lane, frame).await {
                 Ok(removed) => return removed || self.twice,
                 Err(error) => debug!(%error, "a push in doubt was not taken back"),
             }
@@ -331,14 +347,15 @@ impl Call {
 
     /// Nobody is known to serve the queue: if nobody has taken the job by now, nobody will.
     async fn take_back(&mut self) -> Result<(), Refusal> {
-        let Leave { shared, plan, frame, .. } = &self.leave;
-        match shared.broker.take_back(&plan.queue, plan.lane, frame).await {
+        let Leave { inner, frame, .. } = &self.leave;
+        let (plan, broker) = (&inner.plan, &inner.shared().broker);
+        match broker.take_back(&plan.queue, plan.lane, frame).await {
             Ok(true) => {
                 self.leave.end = End::Unqueued;
                 Err(Refusal::new(Code::NoWorker))
             }
             Ok(false) => {
-                self.leave.state.was_served();
+                self.leave.inner.state.was_served();
                 Ok(())
             }
             Err(error) => {
@@ -352,7 +369,7 @@ impl Call {
     fn answered(&mut self, reply: Result<Reply, tempest_protocol::Error>) -> Result<Reply, Refusal> {
         self.leave.end = End::Answered;
         reply.map_err(|error| {
-            self.leave.shared.unusable.say(|unsaid| warn!(%error, unsaid, "a reply cannot be used"));
+            self.leave.inner.shared().unusable.say(|unsaid| warn!(%error, unsaid, "a reply cannot be used"));
             Refusal::new(Code::BadReply)
         })
     }
@@ -376,9 +393,7 @@ enum End {
 
 /// Cancels the job when its call ends without a reply: the client left, or the deadline passed.
 struct Leave {
-    shared: Arc<Shared>,
-    state: Arc<QueueState>,
-    plan: Plan,
+    inner: Arc<Inner>,
     frame: Bytes,
     id: JobId,
     queued_at_ms: u64,
@@ -389,8 +404,8 @@ struct Leave {
 
 impl Leave {
     fn push(&mut self) -> Pushing {
-        let plan = &self.plan;
-        let pushing = self.shared.broker.push_soon(&plan.queue, plan.lane, &self.frame, &plan.caps);
+        let plan = &self.inner.plan;
+        let pushing = self.inner.shared().broker.push_soon(&plan.queue, plan.lane, &self.frame, &plan.caps);
         self.pushing.insert(pushing).clone()
     }
 }
@@ -400,11 +415,12 @@ impl Drop for Leave {
         if self.end != End::Open {
             return;
         }
-        let (shared, plan, frame) = (self.shared.clone(), self.plan.clone(), self.frame.clone());
+        let (inner, frame) = (self.inner.clone(), self.frame.clone());
         let depth = self.pushing.as_ref().and_then(Pushing::depth).unwrap_or(0);
         let id = self.id.clone();
-        self.shared.tasks.spawn(async move {
-            match shared.broker.cancel(&plan.queue, plan.lane, &frame, &id, depth).await {
+        self.inner.shared().tasks.spawn(async move {
+            let (plan, broker) = (&inner.plan, &inner.shared().broker);
+            match broker.cancel(&plan.queue, plan.lane, &frame, &id, depth).await {
                 Ok(waiting) => debug!(%id, waiting, "cancelled"),
                 Err(error) => debug!(%id, %error, "a cancel did not reach Redis"),
             }

@@ -17,7 +17,9 @@ pub(crate) struct RequestId {
 impl RequestId {
     /// A new one.
     pub(crate) fn new() -> Self {
-        let id = JobId::new(uuid::Uuid::now_v7().simple().to_string()).expect("a UUID is a valid id");
+        let mut text = uuid::Uuid::encode_buffer();
+        let text: &str = uuid::Uuid::now_v7().simple().encode_lower(&mut text);
+        let id = JobId::new(text).expect("a UUID is a valid id");
         Self { id, is_own: true }
     }
 

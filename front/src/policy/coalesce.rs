@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::body::Body;
@@ -113,7 +113,7 @@ fn key(request: &Request<Body>) -> Option<Key> {
     if request.method() != Method::GET || !request.body().is_end_stream() {
         return None;
     }
-    let caller = request.extensions().get::<Caller>()?;
+    let caller = request.extensions().get::<Arc<Caller>>()?;
     let field = |name: &HeaderName| {
         let mut values = request.headers().get_all(name).iter().map(|value| value.as_bytes());
         let first = values.next()?;

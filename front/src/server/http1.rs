@@ -12,6 +12,7 @@ use std::{
 
 use axum::body::Body;
 use http::Request;
+use http_body::Body as _;
 use hyper::{
     body::Incoming,
     server::conn::http1::{self, Parts},
@@ -74,15 +75,13 @@ where
         max => max,
     });
     let service = service_fn(|request: Request<Incoming>| {
-        let (serving, takeover, debt) = (serving.clone(), takeover.clone(), owed.one());
+        let (serving, debt) = (serving.clone(), owed.one());
+        let request = request.map(whole);
+        // What takes a socket over writes plaintext.
+        let takeover = (!peer.is_tls).then(|| takeover.clone());
         let is_last = left.fetch_sub(1, Ordering::Relaxed) <= 1;
         Box::pin(async move {
-            let mut request = request.map(Body::new);
-            // What takes a socket over writes plaintext.
-            if !peer.is_tls {
-                request.extensions_mut().insert(takeover);
-            }
-            let answered = exchange::answer(&serving, request, peer).await;
+            let answered = exchange::answer(&serving, request, peer, takeover).await;
             Ok::<_, Infallible>(debt.with(if is_last { answered.closing() } else { answered }))
         })
     });
@@ -120,6 +119,11 @@ where
     }
     goodbye::say(socket, &last).await;
     None
+}
+
+/// A body as the routes take it; most requests have none.
+fn whole(body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }
 
 fn builder(config: &HttpConfig) -> http1::Builder {

@@ -61,7 +61,7 @@ where
             let mut request = request.map(Body::new);
             // Two hosts are left for the check that refuses them.
             as_origin_form(&mut request);
-            Ok::<_, Infallible>(debt.with(exchange::answer(&serving, request, peer).await))
+            Ok::<_, Infallible>(debt.with(exchange::answer(&serving, request, peer, None).await))
         })
     });
     let mut builder = http2::Builder::new(Streams(cut));
