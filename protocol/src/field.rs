@@ -63,7 +63,7 @@ impl<'a> Value<'a> {
 }
 
 /// The fields a decoder reads: of each the last of its name, also if it is null. Those before it are not looked at.
-pub(crate) trait Fields<'a>: Default {
+pub(crate) trait Fields<'a> {
     /// Takes the value of a field that is read; leaves any other.
     fn put(&mut self, name: &str, value: Value<'a>);
 }
@@ -74,14 +74,20 @@ macro_rules! fields {
         $(#[doc = $doc])*
         #[derive(Default)]
         struct $type<'a> {
-            $($name: $crate::field::Slot<'a>,)*
+            $($name: Option<$crate::field::Value<'a>>,)*
+        }
+
+        impl<'a> $type<'a> {
+            $(fn $name(&self) -> $crate::field::Slot<'a> {
+                $crate::field::Slot { name: stringify!($name), value: self.$name }
+            })*
         }
 
         impl<'a> $crate::field::Fields<'a> for $type<'a> {
             #[inline]
             fn put(&mut self, name: &str, value: $crate::field::Value<'a>) {
                 match name {
-                    $(stringify!($name) => self.$name.put(stringify!($name), value),)*
+                    $(stringify!($name) => self.$name = Some(value),)*
                     _ => {}
                 }
             }
@@ -90,24 +96,19 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-/// The place of a field that may be absent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Slot<'a>(Option<Field<'a>>);
+/// A field that may be absent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot<'a> {
+    pub(crate) name: &'static str,
+    /// The value, also if it is null.
+    pub(crate) value: Option<Value<'a>>,
+}
 
 impl<'a> Slot<'a> {
-    #[inline]
-    pub(crate) fn put(&mut self, name: &'static str, value: Value<'a>) {
-        self.0 = Some(Field { name, value });
-    }
-
-    /// The value, also if it is null.
-    pub(crate) fn value(self) -> Option<Value<'a>> {
-        self.0.map(|field| field.value)
-    }
-
     /// The field, unless it is null: then it counts as absent.
     pub(crate) fn given(self) -> Option<Field<'a>> {
-        self.0.filter(|field| !field.value.is_null())
+        let value = self.value.filter(|value| !value.is_null())?;
+        Some(Field { name: self.name, value })
     }
 
     /// What `read` makes of the field, if it is given.

@@ -100,10 +100,8 @@ pub(crate) fn entries<'a>(
 }
 
 /// Reads the fields of a frame that its decoder knows.
-pub(crate) fn read<'a, F: Fields<'a>>(frame: &'a [u8], ext: ExtIn) -> Result<(Encoding, F), Error> {
-    let mut fields = F::default();
-    let encoding = entries(frame, ext, |name, value| fields.put(&name, value))?;
-    Ok((encoding, fields))
+pub(crate) fn read<'a>(frame: &'a [u8], ext: ExtIn, fields: &mut impl Fields<'a>) -> Result<Encoding, Error> {
+    entries(frame, ext, |name, value| fields.put(&name, value))
 }
 
 /// Cuts a frame into its fields, in order, duplicates included.

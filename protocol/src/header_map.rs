@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::{Code, Error, Headers, json};
+use crate::{Code, Error, Headers, headers::mark, json};
 
 /// Reads a map in JSON: the same as [`HeaderMap`], without copies in between.
 pub(crate) fn in_json(map: &str, code: Code) -> Result<Headers, Error> {
@@ -38,8 +38,12 @@ const FEW: usize = 32;
 
 /// Last duplicate wins, as everywhere, at the place of the first: a repeated field is a list.
 fn last_of_each<'a, V>(fields: Vec<(Cow<'a, str>, V)>) -> Vec<(Cow<'a, str>, V)> {
+    let mut seen = 0;
     let stands_before = |(at, (name, _)): (usize, &(Cow<'_, str>, V))| {
-        fields[..at].iter().any(|(earlier, _)| earlier == name)
+        let mark = mark(name);
+        let may_be = seen & mark != 0;
+        seen |= mark;
+        may_be && fields[..at].iter().any(|(earlier, _)| earlier == name)
     };
     if fields.len() <= FEW && !fields.iter().enumerate().any(stands_before) {
         return fields;

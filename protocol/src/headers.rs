@@ -106,16 +106,34 @@ impl Headers {
         }
     }
 
-    /// Every name once, in order of its first field.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::with_capacity(self.len());
-        for (name, _) in self.iter() {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    /// How many bytes the names and values have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.names.len() + self.values.len()
     }
+
+    /// How many fields have a name that stands before.
+    pub(crate) fn repeats(&self) -> usize {
+        let mut seen = 0;
+        let is_repeat = |(place, (name, _)): &(usize, (&str, &[u8]))| {
+            let mark = mark(name);
+            let may_be = seen & mark != 0;
+            seen |= mark;
+            may_be && self.stands_before(*place, name)
+        };
+        self.iter().enumerate().filter(is_repeat).count()
+    }
+
+    /// Whether a field before this place has the name.
+    pub(crate) fn stands_before(&self, place: usize, name: &str) -> bool {
+        self.iter().take(place).any(|(earlier, _)| earlier == name)
+    }
+}
+
+/// One bit for a name: names of different bits differ, so that few have to be compared.
+pub(crate) fn mark(name: &str) -> u64 {
+    let (first, last) = (name.bytes().next(), name.bytes().next_back());
+    let end = |byte: Option<u8>| usize::from(byte.unwrap_or_default());
+    1 << ((name.len() + 7 * end(first) + 29 * end(last)) % 64)
 }
 
 impl fmt::Debug for Headers {

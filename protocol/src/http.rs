@@ -37,8 +37,20 @@ pub struct HttpRequest {
 impl HttpRequest {
     /// Writes it as arguments of a job.
     pub fn encode(&self, encoding: Encoding) -> Raw {
-        let mut out = Vec::with_capacity(256 + self.body.len() * 3 / 2);
+        let mut out = Vec::with_capacity(self.room());
         let mut args = MapWriter::begin(&mut out, encoding);
+        self.write(&mut args);
+        args.end();
+        Raw::new(encoding, out.into())
+    }
+
+    /// Bytes that are enough unless much has to be escaped.
+    pub(crate) fn room(&self) -> usize {
+        let line = self.method.len() + self.url.len() + self.remote.len() + self.host.len();
+        128 + line + self.headers.bytes() + 8 * self.headers.len() + self.body.len() * 3 / 2
+    }
+
+    pub(crate) fn write(&self, args: &mut MapWriter<'_>) {
         args.text("method", &self.method);
         args.text("url", &self.url);
         args.headers(&self.headers);
@@ -46,8 +58,6 @@ impl HttpRequest {
         args.text("scheme", &self.scheme);
         args.text("host", &self.host);
         args.body(&self.body);
-        args.end();
-        Raw::new(encoding, out.into())
     }
 
     /// Reads the arguments of a job. `method`, a token, and `url`, visible ASCII, are required.
@@ -55,20 +65,21 @@ impl HttpRequest {
     /// Errors: `bad_http`, or `bad_body`.
     pub fn decode(args: &Raw) -> Result<Self, Error> {
         const BAD: Code = Code::BadHttp;
-        let (_, fields) = frame::read::<Fields<'_>>(args.bytes(), ExtIn::Any)
+        let mut fields = Fields::default();
+        frame::read(args.bytes(), ExtIn::Any, &mut fields)
             .map_err(|error| Error::new(BAD, error.detail().to_owned()))?;
-        let headers = fields.headers.read(|field| field.headers(BAD))?;
+        let headers = fields.headers().read(|field| field.headers(BAD))?;
         let request = Self {
-            method: fields.method.text_or_empty(BAD)?,
-            url: fields.url.text_or_empty(BAD)?,
+            method: fields.method().text_or_empty(BAD)?,
+            url: fields.url().text_or_empty(BAD)?,
             headers: headers.unwrap_or_default(),
             body: Bytes::new(),
-            remote: fields.remote.text_or_empty(BAD)?,
-            scheme: fields.scheme.text_or_empty(BAD)?,
-            host: fields.host.text_or_empty(BAD)?,
+            remote: fields.remote().text_or_empty(BAD)?,
+            scheme: fields.scheme().text_or_empty(BAD)?,
+            host: fields.host().text_or_empty(BAD)?,
         };
         request.check_line()?;
-        Ok(Self { body: body(fields.body, fields.body_base64)?.unwrap_or_default(), ..request })
+        Ok(Self { body: body(fields.body(), fields.body_base64())?.unwrap_or_default(), ..request })
     }
 
     /// The method is a token, the target is visible ASCII: nothing in them can end a line or a word.

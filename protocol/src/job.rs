@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    Action, Code, Encoding, Error, JobId, Keys, Raw,
+    Action, Code, Encoding, Error, HttpRequest, JobId, Keys, Raw,
     field::{Field, fields},
     frame::{self, ExtIn},
     limits::{ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX},
@@ -110,8 +110,18 @@ impl Envelope {
 
     /// Writes a job frame: this envelope around `args`, in the encoding of `args`.
     pub fn encode(&self, args: &Raw) -> Bytes {
-        let mut out = Vec::with_capacity(320 + args.bytes().len());
-        let mut map = MapWriter::begin(&mut out, args.encoding());
+        self.write(args.encoding(), args.bytes().len(), |map| map.raw("args", args))
+    }
+
+    /// Writes the job frame of an HTTP request: the same as [`Envelope::encode`] around the encoded request, without
+    /// the copy in between.
+    pub fn encode_request(&self, request: &HttpRequest, encoding: Encoding) -> Bytes {
+        self.write(encoding, request.room(), |map| map.map("args", |args| request.write(args)))
+    }
+
+    fn write(&self, encoding: Encoding, room: usize, args: impl FnOnce(&mut MapWriter<'_>)) -> Bytes {
+        let mut out = Vec::with_capacity(320 + room);
+        let mut map = MapWriter::begin(&mut out, encoding);
         map.text_if("id", self.id.as_ref().map(JobId::as_str));
         map.text_if("reply_to", self.reply_to.as_deref());
         map.text("action", self.action.as_str());
@@ -122,25 +132,25 @@ impl Envelope {
         map.integer_if("queued_at", self.queued_at_ms);
         map.text_if("traceparent", self.traceparent.as_deref());
         map.text_if("session", self.session.as_deref());
-        map.raw("args", args);
+        args(&mut map);
         map.end();
         out.into()
     }
 
     /// Everything as the fields say, in this order: of several that are wrong the first is told.
     fn of(fields: &Fields<'_>, keys: &Keys) -> Result<Self, Error> {
-        let action = fields.action.given().ok_or_else(|| Error::new(BAD, "action is required"))?;
+        let action = fields.action().given().ok_or_else(|| Error::new(BAD, "action is required"))?;
         Ok(Self {
             action: named(Action::new(action.text(BAD)?))?,
-            id: fields.id.read(|field| named(JobId::new(field.text(BAD)?)))?,
-            reply_to: fields.reply_to.read(|field| mailbox_key(field.text(BAD)?, keys))?,
-            deadline_ms: fields.deadline.read(|field| field.integer(BAD))?.unwrap_or(0),
-            attempt: fields.attempt.read(|field| field.positive(BAD))?.unwrap_or(1),
-            attempts: fields.attempts.read(|field| field.positive(BAD))?,
-            lane: fields.lane.read(|field| named(field.text(BAD)?.parse()))?.unwrap_or_default(),
-            queued_at_ms: fields.queued_at.read(|field| field.integer(BAD))?,
-            traceparent: fields.traceparent.read(text)?,
-            session: fields.session.read(text)?,
+            id: fields.id().read(|field| named(JobId::new(field.text(BAD)?)))?,
+            reply_to: fields.reply_to().read(|field| mailbox_key(field.text(BAD)?, keys))?,
+            deadline_ms: fields.deadline().read(|field| field.integer(BAD))?.unwrap_or(0),
+            attempt: fields.attempt().read(|field| field.positive(BAD))?.unwrap_or(1),
+            attempts: fields.attempts().read(|field| field.positive(BAD))?,
+            lane: fields.lane().read(|field| named(field.text(BAD)?.parse()))?.unwrap_or_default(),
+            queued_at_ms: fields.queued_at().read(|field| field.integer(BAD))?,
+            traceparent: fields.traceparent().read(text)?,
+            session: fields.session().read(text)?,
         })
     }
 }
@@ -184,9 +194,10 @@ impl Job {
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep` or `bad_job`.
     pub fn decode(frame: Bytes, keys: &Keys) -> Result<Self, Error> {
-        let (encoding, fields) = frame::read::<Fields<'_>>(&frame, ExtIn::Field("args"))?;
+        let mut fields = Fields::default();
+        let encoding = frame::read(&frame, ExtIn::Field("args"), &mut fields)?;
         let envelope = Envelope::of(&fields, keys)?;
-        let args = match fields.args.given() {
+        let args = match fields.args().given() {
             Some(field) => Raw::new(encoding, frame.slice_ref(field.bytes())),
             None => Raw::null(encoding),
         };

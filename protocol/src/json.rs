@@ -72,25 +72,48 @@ pub(crate) fn items<'a>(list: &'a str, mut take: impl FnMut(Value<'a>)) -> Resul
     })
 }
 
-/// How many bytes at the beginning of a string stand for themselves: up to a quote, a backslash, a control character.
+/// Whether a text can stand in a JSON string as it is.
 #[inline]
-pub(crate) fn plain(text: &[u8]) -> usize {
-    let (words, rest) = text.as_chunks::<8>();
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    plain_end(text, 0) == text.len()
+}
+
+/// Where the bytes from here on end that stand for themselves: at a quote, a backslash or a control character.
+#[inline]
+pub(crate) fn plain_end(text: &[u8], from: usize) -> usize {
+    // Most texts are short: they end here, without a call.
+    match text.get(from..).and_then(<[u8]>::first_chunk).map(special) {
+        Some(0) => long_plain_end(text, from + 8),
+        None => long_plain_end(text, from),
+        Some(special) => from + place(special),
+    }
+}
+
+#[inline(never)]
+fn long_plain_end(text: &[u8], from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let (words, last) = rest.as_chunks();
     for (index, word) in words.iter().enumerate() {
-        let special = special(u64::from_le_bytes(*word));
+        let special = special(word);
         if special != 0 {
-            return index * 8 + special.trailing_zeros() as usize / 8;
+            return from + index * 8 + place(special);
         }
     }
-    let tail = rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'));
-    tail.map_or(text.len(), |tail| text.len() - rest.len() + tail)
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+    text.len() - last.len() + last.iter().position(is_special).unwrap_or(last.len())
+}
+
+/// Which byte the first mark of [`special`] stands for.
+fn place(special: u64) -> usize {
+    special.trailing_zeros() as usize / 8
 }
 
 /// The top bit of each of eight bytes that cannot stand for itself; true up to the first such byte.
 #[inline]
-fn special(word: u64) -> u64 {
+fn special(word: &[u8; 8]) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = EACH << 7;
+    let word = u64::from_le_bytes(*word);
     let (quotes, slashes) = (word ^ (EACH * b'"' as u64), word ^ (EACH * b'\\' as u64));
     // A byte below 0x20, or one that is zero now, borrows its top bit.
     let borrowed = word.wrapping_sub(EACH * 0x20) | quotes.wrapping_sub(EACH) | slashes.wrapping_sub(EACH);
@@ -106,13 +129,13 @@ mod tests {
     #[test]
     fn plain_text_ends_at_what_must_be_escaped() {
         for text in ["", "a", "abcdefgh", "abcdefghijklmnopq", "äöü€ and more of it"] {
-            assert_eq!(plain(text.as_bytes()), text.len(), "{text}");
+            assert_eq!(plain_end(text.as_bytes(), 0), text.len(), "{text}");
             for special in ["\"", "\\", "\u{1f}", "\0", "\n"] {
                 let more = format!("{text}{special}{text}\"");
-                assert_eq!(plain(more.as_bytes()), text.len(), "{more:?}");
+                assert_eq!(plain_end(more.as_bytes(), 0), text.len(), "{more:?}");
             }
         }
-        assert_eq!(plain(&[0x20, 0x21, 0x7f, 0x80, 0xff, 0x5b, 0x5d, 0x23]), 8);
+        assert_eq!(plain_end(&[0x20, 0x21, 0x7f, 0x80, 0xff, 0x5b, 0x5d, 0x23], 0), 8);
     }
 
     fn integer(text: &str) -> Option<u64> {

@@ -55,6 +55,18 @@ pub enum Content {
     Error(Failure),
 }
 
+impl Content {
+    /// Bytes that are enough for most of it, unless much has to be escaped.
+    fn room(&self) -> usize {
+        match self {
+            Self::Http { headers, body, .. } => headers.bytes() + 8 * headers.len() + body.len() * 3 / 2,
+            Self::Part(body) => body.len() * 3 / 2,
+            Self::Result(result) => result.bytes().len(),
+            Self::Error(failure) => failure.code.len() + failure.message.len(),
+        }
+    }
+}
+
 /// Why a job failed. The message is for logs and callers, never for an HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -96,7 +108,7 @@ impl Reply {
             Content::Result(result) => Some(result.to_encoding(encoding)?),
             _ => None,
         };
-        let mut out = Vec::with_capacity(256 + self.body_bytes() * 3 / 2);
+        let mut out = Vec::with_capacity(256 + self.content.room());
         let mut map = MapWriter::begin(&mut out, encoding);
         map.text("id", self.id.as_str());
         map.integer_if("attempt", self.attempt);
@@ -126,26 +138,23 @@ impl Reply {
         Ok(out.into())
     }
 
-    fn body_bytes(&self) -> usize {
-        match &self.content {
-            Content::Http { body, .. } | Content::Part(body) => body.len(),
-            Content::Result(_) | Content::Error(_) => 0,
-        }
-    }
-
     /// Reads a reply. It must be exactly one of: HTTP (with `status`), a later part, `result`, `error`.
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep`, `bad_reply` or `bad_body`.
     pub fn decode(frame: &Bytes) -> Result<Self, Error> {
-        let (encoding, fields) = frame::read::<Fields<'_>>(frame, ExtIn::Field("result"))?;
+        let mut fields = Fields::default();
+        let encoding = frame::read(frame, ExtIn::Field("result"), &mut fields)?;
         let integer = |slot: Slot<'_>| slot.read(|field| field.integer(BAD));
         let content = content(&fields, |result| Raw::new(encoding, frame.slice_ref(result)))?;
         let reply = Self {
-            id: id(fields.id)?,
-            attempt: fields.attempt.read(|field| field.positive(BAD))?,
-            more: fields.more.read(|field| field.boolean(BAD))?.unwrap_or(false),
-            seq: integer(fields.seq)?,
-            timing: Timing { claimed_at_ms: integer(fields.claimed_at)?, work_us: integer(fields.work_us)? },
+            id: id(fields.id())?,
+            attempt: fields.attempt().read(|field| field.positive(BAD))?,
+            more: fields.more().read(|field| field.boolean(BAD))?.unwrap_or(false),
+            seq: integer(fields.seq())?,
+            timing: Timing {
+                claimed_at_ms: integer(fields.claimed_at())?,
+                work_us: integer(fields.work_us())?,
+            },
             content,
         };
         reply.check_place()
@@ -166,8 +175,9 @@ impl Reply {
 
     /// The id alone, of a frame that does not decode otherwise: so that its waiter need not wait to its deadline.
     pub fn id_of(frame: &[u8]) -> Option<JobId> {
-        let (_, fields) = frame::read::<Fields<'_>>(frame, ExtIn::Field("result")).ok()?;
-        id(fields.id).ok()
+        let mut fields = Fields::default();
+        frame::read(frame, ExtIn::Field("result"), &mut fields).ok()?;
+        id(fields.id()).ok()
     }
 }
 
@@ -185,12 +195,12 @@ fields! {
 
 /// What a reply says; `raw` makes a result of bytes of its frame.
 fn content(fields: &Fields<'_>, raw: impl FnOnce(&[u8]) -> Raw) -> Result<Content, Error> {
-    let body = body(fields.body, fields.body_base64)?;
+    let body = body(fields.body(), fields.body_base64())?;
     // A null result is a result.
-    match (fields.status.given(), fields.result.value(), fields.error.given()) {
+    match (fields.status().given(), fields.result().value, fields.error().given()) {
         (Some(code), None, None) => Ok(Content::Http {
             status: status(code.integer(BAD)?)?,
-            headers: fields.headers.read(|field| field.headers(BAD))?.unwrap_or_default(),
+            headers: fields.headers().read(|field| field.headers(BAD))?.unwrap_or_default(),
             body: body.unwrap_or_default(),
         }),
         (None, None, None) => Ok(Content::Part(body.unwrap_or_default())),
@@ -217,9 +227,9 @@ fn status(number: u64) -> Result<u16, Error> {
 }
 
 fn failure(field: Field<'_>) -> Result<Failure, Error> {
-    let (_, fields) = frame::read::<ErrorFields<'_>>(field.bytes(), ExtIn::Any)
-        .map_err(|error| bad(error.detail().to_owned()))?;
+    let mut fields = ErrorFields::default();
+    frame::read(field.bytes(), ExtIn::Any, &mut fields).map_err(|error| bad(error.detail().to_owned()))?;
     let failure =
-        Failure { code: fields.code.text_or_empty(BAD)?, message: fields.message.text_or_empty(BAD)? };
+        Failure { code: fields.code().text_or_empty(BAD)?, message: fields.message().text_or_empty(BAD)? };
     if failure.code.is_empty() { Err(bad("error needs a code")) } else { Ok(failure) }
 }

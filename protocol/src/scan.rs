@@ -4,7 +4,7 @@
 
 use crate::{
     Code, Error,
-    json::{Value, plain},
+    json::{Value, plain_end},
     limits::DEPTH_MAX,
 };
 
@@ -108,14 +108,19 @@ impl<'a> Scan<'a> {
     /// Skips the name of an entry, and the colon behind it.
     #[inline]
     pub(crate) fn name(&mut self) -> Result<Value<'a>, Fault> {
-        if self.peek() != Some(b'"') {
-            return Err(Fault::Missing(b'"'));
-        }
-        let begin = self.at;
-        let escaped = self.string()?;
+        let (begin, escaped) = self.quoted()?;
         let name = self.since(begin, escaped);
         self.expect(b':')?;
         Ok(name)
+    }
+
+    /// Skips a string that must stand here. Tells where it begins and whether it has escapes.
+    #[inline]
+    fn quoted(&mut self) -> Result<(usize, bool), Fault> {
+        if self.peek() != Some(b'"') {
+            return Err(Fault::Missing(b'"'));
+        }
+        Ok((self.at, self.string()?))
     }
 
     /// Skips a value that lies `depth` maps or lists deep.
@@ -175,27 +180,41 @@ impl<'a> Scan<'a> {
     /// Skips the name of an entry if the innermost level is a map.
     #[inline]
     fn name_in(&mut self, maps: u64) -> Result<(), Fault> {
-        if maps & 1 == 1 { self.name().map(drop) } else { Ok(()) }
+        if maps & 1 == 0 {
+            return Ok(());
+        }
+        self.quoted()?;
+        self.expect(b':')
     }
 
     /// Skips the string that begins here. Tells whether it has escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, Fault> {
         let bytes = self.text.as_bytes();
-        let mut escaped = false;
-        self.at += 1;
+        let end = plain_end(bytes, self.at + 1);
+        if bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(false);
+        }
+        self.at = end;
+        self.string_with_escapes().map(|()| true)
+    }
+
+    /// Skips the rest of a string from its first escape.
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<(), Fault> {
+        let bytes = self.text.as_bytes();
         loop {
-            self.at += plain(&bytes[self.at..]);
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
                 Some(_) => return Err(Fault::Control),
                 None => return Err(Fault::Unended),
             }
-            escaped = true;
+            self.at = plain_end(bytes, self.at);
         }
         self.at += 1;
-        Ok(escaped)
+        Ok(())
     }
 
     /// Skips an escape; refuses lone surrogates.
@@ -250,11 +269,10 @@ impl<'a> Scan<'a> {
     /// Skips at least one digit.
     #[inline]
     fn digits(&mut self) -> Result<(), Fault> {
-        let begin = self.at;
-        while let Some(b'0'..=b'9') = self.byte() {
-            self.at += 1;
-        }
-        if self.at > begin { Ok(()) } else { Err(Fault::Digit) }
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += count;
+        if count > 0 { Ok(()) } else { Err(Fault::Digit) }
     }
 
     /// Skips `true`, `false` or `null`.

@@ -154,7 +154,9 @@ proptest! {
 
     #[test]
     fn a_request_survives(request in request(), encoding in encoding()) {
-        let frame = Envelope::new(Action::new("url").expect("a name")).encode(&request.encode(encoding));
+        let envelope = Envelope::new(Action::new("url").expect("a name"));
+        let frame = envelope.encode_request(&request, encoding);
+        prop_assert_eq!(&frame, &envelope.encode(&request.encode(encoding)));
         let job = Job::decode(frame, &Keys::default()).expect("what was encoded");
         prop_assert_eq!(HttpRequest::decode(job.args()).expect("what was encoded"), request);
     }
