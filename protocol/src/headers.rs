@@ -54,7 +54,7 @@ impl Headers {
         if !is_token(name) {
             return Err(format!("header name {name:?} is no token"));
         }
-        if value.bytes().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~')) {
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             self.values.extend_from_slice(value.as_bytes());
         } else {
             self.values.extend(latin1_bytes(name, value)?);
@@ -149,4 +149,57 @@ fn latin1_bytes(name: &str, value: &str) -> Result<Vec<u8>, String> {
         _ => Err(format!("header {name} cannot contain {char:?}")),
     };
     value.chars().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encoding, HttpRequest};
+
+    fn numbered(count: usize) -> Headers {
+        let mut headers = Headers::new();
+        (0..count).for_each(|number| headers.push(format!("x-{number}"), number.to_string()));
+        headers
+    }
+
+    #[test]
+    fn a_repeat_is_told_among_any_number_of_names() {
+        for count in [0, 1, 2, 63, 64, 65, 300] {
+            let mut headers = numbered(count);
+            assert_eq!(headers.repeats(), 0, "{count} names");
+            headers.push("x-0", "again");
+            headers.push("x-0", "and again");
+            assert_eq!(headers.repeats(), if count == 0 { 1 } else { 2 }, "{count} names and a repeat");
+        }
+    }
+
+    #[test]
+    fn repeats_stand_together_at_the_place_of_the_first() {
+        let mut headers = numbered(40);
+        headers.push("x-1", "\u{e9}\"");
+        headers.push("x-0", "");
+        let request =
+            HttpRequest { method: "GET".into(), url: "/".into(), headers, ..HttpRequest::default() };
+        for encoding in [Encoding::Json, Encoding::MsgPack] {
+            let read = HttpRequest::decode(&request.encode(encoding)).expect("what was encoded").headers;
+            let first: Vec<_> =
+                read.iter().take(5).map(|(name, value)| (name, Headers::latin1(value))).collect();
+            let due = [("x-0", "0"), ("x-0", ""), ("x-1", "1"), ("x-1", "\u{c3}\u{a9}\""), ("x-2", "2")];
+            assert_eq!(first, due.map(|(name, value)| (name, Cow::Borrowed(value))));
+            assert_eq!(read.len(), 42);
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_refused_leaves_nothing_behind() {
+        let mut headers = Headers::new();
+        headers.push_text("A", "\u{ff}\t~").expect("a field");
+        for (name, value) in
+            [("b", "1\r"), ("b", "\0"), ("b", "\u{100}"), ("", "1"), ("b c", "1"), ("\u{e9}", "1")]
+        {
+            assert!(headers.push_text(name, value).is_err(), "{name:?}: {value:?}");
+        }
+        headers.push_text("C", "").expect("a field");
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("a", &b"\xff\t~"[..]), ("c", b"")]);
+    }
 }

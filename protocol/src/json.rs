@@ -81,26 +81,23 @@ pub(crate) fn is_plain(text: &[u8]) -> bool {
 /// Where the bytes from here on end that stand for themselves: at a quote, a backslash or a control character.
 #[inline]
 pub(crate) fn plain_end(text: &[u8], from: usize) -> usize {
-    // Most texts are short: they end here, without a call.
-    match text.get(from..).and_then(<[u8]>::first_chunk).map(special) {
-        Some(0) => long_plain_end(text, from + 8),
-        None => long_plain_end(text, from),
-        Some(special) => from + place(special),
-    }
-}
-
-#[inline(never)]
-fn long_plain_end(text: &[u8], from: usize) -> usize {
-    let rest = text.get(from..).unwrap_or_default();
-    let (words, last) = rest.as_chunks();
-    for (index, word) in words.iter().enumerate() {
+    let mut at = from;
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let special = special(word);
         if special != 0 {
-            return from + index * 8 + place(special);
+            return at + place(special);
         }
+        at += 8;
     }
+    last_plain_end(text, at)
+}
+
+/// The same for the last bytes of a text, fewer than eight.
+#[inline(never)]
+fn last_plain_end(text: &[u8], from: usize) -> usize {
     let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
-    text.len() - last.len() + last.iter().position(is_special).unwrap_or(last.len())
+    let rest = text.get(from..).unwrap_or_default();
+    rest.iter().position(is_special).map_or(text.len(), |place| from + place)
 }
 
 /// Which byte the first mark of [`special`] stands for.

@@ -127,3 +127,24 @@ impl Default for Prefix {
         Self("tempest".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_what_may_stand_in_names_and_tokens() {
+        for byte in 0..=u8::MAX {
+            let text = char::from(byte).to_string();
+            let plain = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            assert_eq!(Queue::allows(&text), plain, "{text:?}");
+            assert_eq!(Topic::allows(&text), plain || b"/:".contains(&byte), "{text:?}");
+            let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(&text), token, "{text:?}");
+        }
+        assert!(!is_token("") && !Action::allows("") && !Queue::allows("queues"));
+        assert!(
+            Action::allows("queues") && Prefix::allows(&"p".repeat(32)) && !Prefix::allows(&"p".repeat(33))
+        );
+    }
+}
