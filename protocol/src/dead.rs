@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::{
-    Encoding, Failure, Job, Raw,
+    Encoding, Failure, Job,
     frame::{self, ExtIn},
     limits::INTEGER_MAX,
     writer::{MapWriter, put_integer, put_map_header, put_text},
@@ -23,8 +23,8 @@ pub fn later(job: &Job) -> Bytes {
 /// brought along (it came from `dead` before) are replaced.
 pub fn dead(job: &Job, failure: &Failure, died_at_ms: u64) -> Bytes {
     let encoding = job.encoding();
-    let fields = frame::fields(job.frame(), ARGS).map(|(_, fields)| fields).unwrap_or_default();
-    let own: Vec<_> = fields.iter().filter(|field| !matches!(&*field.name, "error" | "died_at")).collect();
+    let fields = frame::fields(job.frame(), ARGS).unwrap_or_default();
+    let own: Vec<_> = fields.iter().filter(|(name, _)| !matches!(&**name, "error" | "died_at")).collect();
     let mut out = Vec::with_capacity(job.frame().len() + 128 + failure.message.len());
     put_map_header(&mut out, encoding, own.len() + 2);
     put_key(&mut out, encoding, "error");
@@ -32,10 +32,10 @@ pub fn dead(job: &Job, failure: &Failure, died_at_ms: u64) -> Bytes {
     put_comma(&mut out, encoding);
     put_key(&mut out, encoding, "died_at");
     put_integer(&mut out, encoding, died_at_ms.min(INTEGER_MAX));
-    for field in own {
+    for (name, value) in own {
         put_comma(&mut out, encoding);
-        put_key(&mut out, encoding, &field.name);
-        out.extend_from_slice(field.value);
+        put_key(&mut out, encoding, name);
+        out.extend_from_slice(value.bytes());
     }
     if encoding == Encoding::Json {
         out.push(b'}');
@@ -86,9 +86,9 @@ pub fn failure_of(member: &[u8]) -> Option<Failure> {
         #[serde(default)]
         message: String,
     }
-    let (encoding, fields) = frame::fields(member, ARGS).ok()?;
-    let error = fields.iter().rev().find(|field| field.name == "error")?;
-    let error: Error = Raw::new(encoding, Bytes::copy_from_slice(error.value)).decode().ok()?;
+    let fields = frame::fields(member, ARGS).ok()?;
+    let error = fields.iter().rev().find(|(name, _)| name == "error")?.1;
+    let error: Error = error.parse().ok()?;
     Some(Failure { code: error.code, message: error.message })
 }
 
@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(decoded.envelope.action.as_str(), "a");
             assert_eq!(&decoded.args().bytes()[..], b"\xc4\x02\x00\xff");
             assert_eq!(failure_of(&dead), Some(failure()));
-            let fields = frame::fields(&dead, ARGS).expect("a map").1.len();
+            let fields = frame::fields(&dead, ARGS).expect("a map").len();
             assert_eq!(fields, usize::from(extra) + 4);
         }
     }

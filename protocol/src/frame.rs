@@ -1,9 +1,15 @@
 //! A frame: one map in JSON or MessagePack, told by its first byte (SPEC "Frames").
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Code, Error, field::Field, json, msgpack};
+use crate::{
+    Code, Error,
+    field::{Fields, Value},
+    json, msgpack,
+};
 
 /// How a frame is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -76,24 +82,33 @@ impl ExtIn {
     }
 }
 
-/// Cuts a frame into its fields, in order, duplicates included.
-pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<(Encoding, Vec<Field<'_>>), Error> {
+/// Walks over the fields of a frame: each name, and its value.
+#[inline]
+pub(crate) fn entries<'a>(
+    frame: &'a [u8],
+    ext: ExtIn,
+    mut take: impl FnMut(Cow<'a, str>, Value<'a>),
+) -> Result<Encoding, Error> {
     let encoding = Encoding::of(frame)?;
-    let fields = match encoding {
-        Encoding::Json => json::fields(frame)?,
-        Encoding::MsgPack => msgpack::fields(frame, ext)?,
-    };
-    Ok((encoding, fields))
+    match encoding {
+        Encoding::Json => json::entries(json::text(frame)?, |name, value| take(name, Value::Json(value)))?,
+        Encoding::MsgPack => {
+            msgpack::entries(frame, ext, |name, value| take(name.into(), Value::MsgPack(value)))?;
+        }
+    }
+    Ok(encoding)
 }
 
-/// The last field of this name, also if it is null. Those before it are not looked at.
-pub(crate) fn last<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
-    fields.iter().rev().find(|field| field.name == name)
+/// Reads the fields of a frame that its decoder knows.
+pub(crate) fn read<'a>(frame: &'a [u8], ext: ExtIn, fields: &mut impl Fields<'a>) -> Result<Encoding, Error> {
+    entries(frame, ext, |name, value| fields.put(&name, value))
 }
 
-/// The last field of this name, unless it is null: then it counts as absent.
-pub(crate) fn given<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
-    last(fields, name).filter(|field| !field.is_null())
+/// Cuts a frame into its fields, in order, duplicates included.
+pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, Error> {
+    let mut fields = Vec::with_capacity(16);
+    entries(frame, ext, |name, value| fields.push((name, value)))?;
+    Ok(fields)
 }
 
 /// A value that was received and not looked into: the arguments of a job or the result of a reply.

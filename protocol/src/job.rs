@@ -1,11 +1,13 @@
 //! Jobs: the envelope, decoding, and the one change recovery makes (SPEC "Jobs").
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::{
-    Action, Code, Encoding, Error, JobId, Keys, Raw,
-    field::Field,
-    frame::{self, ExtIn, given, last},
+    Action, Code, Encoding, Error, HttpRequest, JobId, Keys, Raw,
+    field::{Field, fields},
+    frame::{self, ExtIn},
     limits::{ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX},
     writer::{MapWriter, put_integer, put_text},
 };
@@ -108,8 +110,18 @@ impl Envelope {
 
     /// Writes a job frame: this envelope around `args`, in the encoding of `args`.
     pub fn encode(&self, args: &Raw) -> Bytes {
-        let mut out = Vec::with_capacity(320 + args.bytes().len());
-        let mut map = MapWriter::begin(&mut out, args.encoding());
+        self.write(args.encoding(), args.bytes().len(), |map| map.raw("args", args))
+    }
+
+    /// Writes the job frame of an HTTP request: the same as [`Envelope::encode`] around the encoded request, without
+    /// the copy in between.
+    pub fn encode_request(&self, request: &HttpRequest, encoding: Encoding) -> Bytes {
+        self.write(encoding, request.room(), |map| map.map("args", |args| request.write(args)))
+    }
+
+    fn write(&self, encoding: Encoding, room: usize, args: impl FnOnce(&mut MapWriter<'_>)) -> Bytes {
+        let mut out = Vec::with_capacity(320 + room);
+        let mut map = MapWriter::begin(&mut out, encoding);
         map.text_if("id", self.id.as_ref().map(JobId::as_str));
         map.text_if("reply_to", self.reply_to.as_deref());
         map.text("action", self.action.as_str());
@@ -120,35 +132,51 @@ impl Envelope {
         map.integer_if("queued_at", self.queued_at_ms);
         map.text_if("traceparent", self.traceparent.as_deref());
         map.text_if("session", self.session.as_deref());
-        map.raw("args", args);
+        args(&mut map);
         map.end();
         out.into()
     }
 
-    fn set(&mut self, field: &Field<'_>, keys: &Keys) -> Result<(), Error> {
-        const BAD: Code = Code::BadJob;
-        let named = |error: Error| Error::new(BAD, error.detail().to_owned());
-        match field.name.as_ref() {
-            "id" => self.id = Some(JobId::new(field.text(BAD)?).map_err(named)?),
-            "reply_to" => self.reply_to = Some(mailbox_key(field.text(BAD)?, keys)?),
-            "deadline" => self.deadline_ms = field.integer(BAD)?,
-            "attempt" => self.attempt = field.positive(BAD)?,
-            "attempts" => self.attempts = Some(field.positive(BAD)?),
-            "lane" => self.lane = field.text(BAD)?.parse().map_err(named)?,
-            "queued_at" => self.queued_at_ms = Some(field.integer(BAD)?),
-            "traceparent" => self.traceparent = Some(field.text(BAD)?),
-            "session" => self.session = Some(field.text(BAD)?),
-            _ => {}
-        }
-        Ok(())
+    /// Everything as the fields say, in this order: of several that are wrong the first is told.
+    fn of(fields: &Fields<'_>, keys: &Keys) -> Result<Self, Error> {
+        let action = fields.action().given().ok_or_else(|| Error::new(BAD, "action is required"))?;
+        Ok(Self {
+            action: named(Action::new(action.text(BAD)?))?,
+            id: fields.id().read(|field| named(JobId::new(field.text(BAD)?)))?,
+            reply_to: fields.reply_to().read(|field| mailbox_key(field.text(BAD)?, keys))?,
+            deadline_ms: fields.deadline().read(|field| field.integer(BAD))?.unwrap_or(0),
+            attempt: fields.attempt().read(|field| field.positive(BAD))?.unwrap_or(1),
+            attempts: fields.attempts().read(|field| field.positive(BAD))?,
+            lane: fields.lane().read(|field| named(field.text(BAD)?.parse()))?.unwrap_or_default(),
+            queued_at_ms: fields.queued_at().read(|field| field.integer(BAD))?,
+            traceparent: fields.traceparent().read(text)?,
+            session: fields.session().read(text)?,
+        })
     }
 }
 
+const BAD: Code = Code::BadJob;
+
+fields! {
+    /// What is read of a job.
+    Fields: id reply_to action deadline attempt attempts lane queued_at traceparent session args
+}
+
+fn text(field: Field<'_>) -> Result<String, Error> {
+    field.text(BAD).map(Cow::into_owned)
+}
+
+/// A name that is not allowed makes a job that is not allowed.
+fn named<T>(name: Result<T, Error>) -> Result<T, Error> {
+    name.map_err(|error| Error::new(BAD, error.detail().to_owned()))
+}
+
 /// A `reply_to` must be a mailbox of this cluster: a worker is nobody's deputy for other keys.
-fn mailbox_key(reply_to: String, keys: &Keys) -> Result<String, Error> {
-    match keys.mailbox_of(&reply_to) {
-        Some(_) => Ok(reply_to),
-        None => Err(Error::new(Code::BadJob, format!("reply_to {reply_to:?} is no mailbox"))),
+fn mailbox_key(reply_to: Cow<'_, str>, keys: &Keys) -> Result<String, Error> {
+    if keys.is_mailbox(&reply_to) {
+        Ok(reply_to.into_owned())
+    } else {
+        Err(Error::new(BAD, format!("reply_to {reply_to:?} is no mailbox")))
     }
 }
 
@@ -166,19 +194,11 @@ impl Job {
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep` or `bad_job`.
     pub fn decode(frame: Bytes, keys: &Keys) -> Result<Self, Error> {
-        let (encoding, fields) = frame::fields(&frame, ExtIn::Field("args"))?;
-        let action =
-            given(&fields, "action").ok_or_else(|| Error::new(Code::BadJob, "action is required"))?;
-        let action = Action::new(action.text(Code::BadJob)?)
-            .map_err(|error| Error::new(Code::BadJob, error.detail().to_owned()))?;
-        let mut envelope = Envelope::new(action);
-        for name in ENVELOPE {
-            if let Some(field) = given(&fields, name) {
-                envelope.set(field, keys)?;
-            }
-        }
-        let args = match given(&fields, "args") {
-            Some(field) => Raw::new(encoding, frame.slice(field.range_in(&frame))),
+        let mut fields = Fields::default();
+        let encoding = frame::read(&frame, ExtIn::Field("args"), &mut fields)?;
+        let envelope = Envelope::of(&fields, keys)?;
+        let args = match fields.args().given() {
+            Some(field) => Raw::new(encoding, frame.slice_ref(field.bytes())),
             None => Raw::null(encoding),
         };
         Ok(Self { envelope, args, frame })
@@ -206,17 +226,13 @@ impl Job {
         let encoding = self.encoding();
         let mut number = Vec::with_capacity(9);
         put_integer(&mut number, encoding, attempt);
-        let fields =
-            frame::fields(&self.frame, ExtIn::Field("args")).map(|(_, fields)| fields).unwrap_or_default();
-        match last(&fields, "attempt") {
-            Some(field) => splice(&self.frame, field.range_in(&self.frame), &[], &number),
+        let fields = frame::fields(&self.frame, ExtIn::Field("args")).unwrap_or_default();
+        match fields.iter().rev().find(|(name, _)| name == "attempt") {
+            Some((_, value)) => splice(&self.frame, value.range_in(&self.frame), &[], &number),
             None => with_field_at_front(&self.frame, encoding, fields.len(), &number),
         }
     }
 }
-
-const ENVELOPE: [&str; 9] =
-    ["id", "reply_to", "deadline", "attempt", "attempts", "lane", "queued_at", "traceparent", "session"];
 
 fn splice(frame: &[u8], range: std::ops::Range<usize>, before: &[u8], value: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(frame.len() + before.len() + value.len());

@@ -106,8 +106,17 @@ impl Keys {
 
     /// The mailbox a `reply_to` names, if it names one of this cluster.
     pub fn mailbox_of(&self, reply_to: &str) -> Option<Mailbox> {
-        let rest = reply_to.strip_prefix(self.prefix.as_str())?.strip_prefix(":mailbox:{")?;
-        Mailbox::new(rest.strip_suffix('}')?).ok()
+        Mailbox::new(self.in_mailbox_key(reply_to)?).ok()
+    }
+
+    /// Whether a `reply_to` names a mailbox of this cluster.
+    pub fn is_mailbox(&self, reply_to: &str) -> bool {
+        self.in_mailbox_key(reply_to).is_some_and(Mailbox::allows)
+    }
+
+    fn in_mailbox_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+        let rest = key.strip_prefix(self.prefix.as_str())?.strip_prefix(":mailbox:{")?;
+        rest.strip_suffix('}')
     }
 
     /// Channel on which a process hears its own liveness probe.

@@ -1,30 +1,39 @@
 //! Walks MessagePack without building values: lengths, depth, reserved bytes, ext (SPEC "MessagePack").
 
-use std::borrow::Cow;
+use crate::{Code, Error, frame::ExtIn, limits::DEPTH_MAX};
 
-use crate::{
-    Code, Error,
-    field::Field,
-    frame::{Encoding, ExtIn},
-    limits::DEPTH_MAX,
-};
-
-/// Cuts a MessagePack map into its fields.
-pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<Vec<Field<'_>>, Error> {
-    let mut walk = Walk { rest: frame };
-    let entries = walk.map_header()?;
-    let mut fields = Vec::with_capacity(entries.min(16));
-    for _ in 0..entries {
+/// Walks over the entries of a MessagePack map: each name, and the bytes of its value.
+#[inline]
+pub(crate) fn entries<'a>(
+    map: &'a [u8],
+    ext: ExtIn,
+    mut take: impl FnMut(&'a str, &'a [u8]),
+) -> Result<(), Error> {
+    let mut walk = Walk { rest: map };
+    for _ in 0..walk.map_header()? {
         let name = walk.text()?;
         let begin = walk.rest;
         walk.skip(2, ext.allows(name))?;
-        let value = &begin[..begin.len() - walk.rest.len()];
-        fields.push(Field { name: Cow::Borrowed(name), encoding: Encoding::MsgPack, value });
+        take(name, &begin[..begin.len() - walk.rest.len()]);
     }
-    if !walk.rest.is_empty() {
-        return Err(bad("bytes after the map"));
+    if walk.rest.is_empty() { Ok(()) } else { Err(bad("bytes after the map")) }
+}
+
+/// What a `str` says; none for anything else, also for `bin`.
+pub(crate) fn string(value: &[u8]) -> Option<&str> {
+    match value.first() {
+        Some(0xa0..=0xbf | 0xd9..=0xdb) => Walk { rest: value }.text().ok(),
+        _ => None,
     }
-    Ok(fields)
+}
+
+/// What an unsigned integer says; none for anything else.
+pub(crate) fn unsigned(value: &[u8]) -> Option<u64> {
+    match value {
+        [number @ ..=0x7f] => Some(u64::from(*number)),
+        [0xcc..=0xcf, number @ ..] => Some(number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
+        _ => None,
+    }
 }
 
 fn bad(detail: &'static str) -> Error {

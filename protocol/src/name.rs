@@ -5,37 +5,63 @@ use std::{fmt, sync::Arc};
 
 use crate::{Code, Error};
 
-fn plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+/// What may stand in the name of a queue, an action, an id.
+const PLAIN: u8 = 1;
+/// What may stand in the name of a topic.
+const TOPICAL: u8 = 2;
+/// What may stand in a token of HTTP (RFC 9110 section 5.6.2).
+const TOKEN: u8 = 4;
+
+/// The kinds of each byte, as a set of bits.
+static KINDS: [u8; 256] = kinds();
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0u8;
+    while byte.is_ascii() {
+        kinds[byte as usize] = match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'_' | b'-' => PLAIN | TOPICAL | TOKEN,
+            b'/' | b':' => TOPICAL,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~' => TOKEN,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
 }
 
-fn topical(byte: u8) -> bool {
-    plain(byte) || matches!(byte, b'/' | b':')
+fn is(byte: u8, kind: u8) -> bool {
+    KINDS[usize::from(byte)] & kind != 0
+}
+
+/// Whether a text is a token of HTTP.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| is(byte, TOKEN))
 }
 
 /// Names no queue may have: they stand for sets of the cluster.
 const RESERVED_QUEUES: [&str; 2] = ["queues", "mailboxes"];
+const NONE: [&str; 0] = [];
 
-fn check(kind: &str, name: &str, length_max: usize, allowed: fn(u8) -> bool) -> Result<(), Error> {
-    if name.is_empty() || name.len() > length_max {
-        let detail = format!("a {kind} name has 1 to {length_max} characters, this one has {}", name.len());
-        return Err(Error::new(Code::BadName, detail));
-    }
-    match name.bytes().find(|byte| !allowed(*byte)) {
-        None if kind == "queue" && RESERVED_QUEUES.contains(&name) => Err(Error::new(
-            Code::BadName,
-            format!("{name:?} is reserved: a set of the cluster has this name"),
-        )),
-        None => Ok(()),
-        Some(byte) => Err(Error::new(
-            Code::BadName,
-            format!("a {kind} name cannot contain {:?}: {name:?}", char::from(byte)),
-        )),
-    }
+fn is_name(name: &str, length_max: usize, kind: u8) -> bool {
+    (1..=length_max).contains(&name.len()) && name.bytes().all(|byte| is(byte, kind))
+}
+
+/// Why it is no name of this sort.
+#[cold]
+fn refusal(sort: &str, name: &str, length_max: usize, kind: u8) -> Error {
+    let detail = match name.bytes().find(|byte| !is(*byte, kind)) {
+        _ if name.is_empty() || name.len() > length_max => {
+            format!("a {sort} name has 1 to {length_max} characters, this one has {}", name.len())
+        }
+        Some(byte) => format!("a {sort} name cannot contain {:?}: {name:?}", char::from(byte)),
+        None => format!("{name:?} is reserved: a set of the cluster has this name"),
+    };
+    Error::new(Code::BadName, detail)
 }
 
 macro_rules! names {
-    ($($type:ident $kind:literal $max:literal $allowed:ident $doc:literal;)*) => {$(
+    ($($type:ident $sort:literal $max:literal $kind:ident $reserved:expr, $doc:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(Arc<str>);
@@ -44,8 +70,12 @@ macro_rules! names {
             #[doc = concat!("Checks and takes a name of 1 to ", $max, " characters; else `bad_name`.")]
             pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
                 let name = name.as_ref();
-                check($kind, name, $max, $allowed)?;
-                Ok(Self(name.into()))
+                if Self::allows(name) { Ok(Self(name.into())) } else { Err(refusal($sort, name, $max, $kind)) }
+            }
+
+            /// Whether there may be such a name.
+            pub fn allows(name: &str) -> bool {
+                is_name(name, $max, $kind) && !$reserved.contains(&name)
             }
 
             /// The name as text.
@@ -83,17 +113,38 @@ macro_rules! names {
 }
 
 names! {
-    Prefix "prefix" 32 plain "What all keys of one cluster begin with; separates clusters that share a Redis.";
-    Queue "queue" 64 plain "Where jobs wait.";
-    Action "action" 128 plain "The name of the handler a job is for.";
-    WorkerId "worker" 128 plain "A worker process, new at every start.";
-    Mailbox "mailbox" 64 plain "Where one process receives replies, new at every start.";
-    JobId "id" 64 plain "The id of a job.";
-    Topic "topic" 256 topical "What events are published to.";
+    Prefix "prefix" 32 PLAIN NONE, "What all keys of one cluster begin with; separates clusters that share a Redis.";
+    Queue "queue" 64 PLAIN RESERVED_QUEUES, "Where jobs wait.";
+    Action "action" 128 PLAIN NONE, "The name of the handler a job is for.";
+    WorkerId "worker" 128 PLAIN NONE, "A worker process, new at every start.";
+    Mailbox "mailbox" 64 PLAIN NONE, "Where one process receives replies, new at every start.";
+    JobId "id" 64 PLAIN NONE, "The id of a job.";
+    Topic "topic" 256 TOPICAL NONE, "What events are published to.";
 }
 
 impl Default for Prefix {
     fn default() -> Self {
         Self("tempest".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_what_may_stand_in_names_and_tokens() {
+        for byte in 0..=u8::MAX {
+            let text = char::from(byte).to_string();
+            let plain = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            assert_eq!(Queue::allows(&text), plain, "{text:?}");
+            assert_eq!(Topic::allows(&text), plain || b"/:".contains(&byte), "{text:?}");
+            let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(&text), token, "{text:?}");
+        }
+        assert!(!is_token("") && !Action::allows("") && !Queue::allows("queues"));
+        assert!(
+            Action::allows("queues") && Prefix::allows(&"p".repeat(32)) && !Prefix::allows(&"p".repeat(33))
+        );
     }
 }

@@ -4,9 +4,8 @@ use bytes::Bytes;
 
 use crate::{
     Code, Encoding, Error, Headers, JobId, Raw,
-    field::Field,
-    frame::{self, ExtIn, given, last},
-    http::body,
+    field::{Field, Slot, body, fields},
+    frame::{self, ExtIn},
     writer::MapWriter,
 };
 
@@ -56,6 +55,18 @@ pub enum Content {
     Error(Failure),
 }
 
+impl Content {
+    /// Bytes that are enough for most of it, unless much has to be escaped.
+    fn room(&self) -> usize {
+        match self {
+            Self::Http { headers, body, .. } => headers.bytes() + 8 * headers.len() + body.len() * 3 / 2,
+            Self::Part(body) => body.len() * 3 / 2,
+            Self::Result(result) => result.bytes().len(),
+            Self::Error(failure) => failure.code.len() + failure.message.len(),
+        }
+    }
+}
+
 /// Why a job failed. The message is for logs and callers, never for an HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -97,7 +108,7 @@ impl Reply {
             Content::Result(result) => Some(result.to_encoding(encoding)?),
             _ => None,
         };
-        let mut out = Vec::with_capacity(256 + self.body_bytes() * 3 / 2);
+        let mut out = Vec::with_capacity(256 + self.content.room());
         let mut map = MapWriter::begin(&mut out, encoding);
         map.text("id", self.id.as_str());
         map.integer_if("attempt", self.attempt);
@@ -127,42 +138,23 @@ impl Reply {
         Ok(out.into())
     }
 
-    fn body_bytes(&self) -> usize {
-        match &self.content {
-            Content::Http { body, .. } | Content::Part(body) => body.len(),
-            Content::Result(_) | Content::Error(_) => 0,
-        }
-    }
-
     /// Reads a reply. It must be exactly one of: HTTP (with `status`), a later part, `result`, `error`.
     ///
     /// Errors: `bad_frame`, `bad_json`, `bad_msgpack`, `too_deep`, `bad_reply` or `bad_body`.
     pub fn decode(frame: &Bytes) -> Result<Self, Error> {
-        const BAD: Code = Code::BadReply;
-        let (encoding, fields) = frame::fields(frame, ExtIn::Field("result"))?;
-        let given = |name: &str| given(&fields, name);
-        let body = body(&fields)?;
-        // A null result is a result.
-        let content = match (given("status"), last(&fields, "result"), given("error")) {
-            (Some(code), None, None) => Content::Http {
-                status: status(code.integer(BAD)?)?,
-                headers: given("headers").map(|field| field.headers(BAD)).transpose()?.unwrap_or_default(),
-                body: body.unwrap_or_default(),
-            },
-            (None, None, None) => Content::Part(body.unwrap_or_default()),
-            (None, Some(result), None) if body.is_none() => {
-                Content::Result(Raw::new(encoding, frame.slice(result.range_in(frame))))
-            }
-            (None, None, Some(error)) if body.is_none() => Content::Error(failure(error)?),
-            _ => return Err(bad("it says more than one of status, result and error")),
-        };
-        let integer = |name: &str| given(name).map(|field| field.integer(BAD)).transpose();
+        let mut fields = Fields::default();
+        let encoding = frame::read(frame, ExtIn::Field("result"), &mut fields)?;
+        let integer = |slot: Slot<'_>| slot.read(|field| field.integer(BAD));
+        let content = content(&fields, |result| Raw::new(encoding, frame.slice_ref(result)))?;
         let reply = Self {
-            id: id(&fields)?,
-            attempt: given("attempt").map(|field| field.positive(BAD)).transpose()?,
-            more: given("more").map_or(Ok(false), |field| field.boolean(BAD))?,
-            seq: integer("seq")?,
-            timing: Timing { claimed_at_ms: integer("claimed_at")?, work_us: integer("work_us")? },
+            id: id(fields.id())?,
+            attempt: fields.attempt().read(|field| field.positive(BAD))?,
+            more: fields.more().read(|field| field.boolean(BAD))?.unwrap_or(false),
+            seq: integer(fields.seq())?,
+            timing: Timing {
+                claimed_at_ms: integer(fields.claimed_at())?,
+                work_us: integer(fields.work_us())?,
+            },
             content,
         };
         reply.check_place()
@@ -183,18 +175,48 @@ impl Reply {
 
     /// The id alone, of a frame that does not decode otherwise: so that its waiter need not wait to its deadline.
     pub fn id_of(frame: &[u8]) -> Option<JobId> {
-        let (_, fields) = frame::fields(frame, ExtIn::Field("result")).ok()?;
-        id(&fields).ok()
+        let mut fields = Fields::default();
+        frame::read(frame, ExtIn::Field("result"), &mut fields).ok()?;
+        id(fields.id()).ok()
     }
 }
 
-fn id(fields: &[Field<'_>]) -> Result<JobId, Error> {
-    let field = given(fields, "id").ok_or_else(|| bad("id is required"))?;
-    JobId::new(field.text(Code::BadReply)?).map_err(|error| bad(error.detail().to_owned()))
+const BAD: Code = Code::BadReply;
+
+fields! {
+    /// What is read of a reply.
+    Fields: id attempt more seq claimed_at work_us status headers body body_base64 result error
+}
+
+fields! {
+    /// What is read of an error.
+    ErrorFields: code message
+}
+
+/// What a reply says; `raw` makes a result of bytes of its frame.
+fn content(fields: &Fields<'_>, raw: impl FnOnce(&[u8]) -> Raw) -> Result<Content, Error> {
+    let body = body(fields.body(), fields.body_base64())?;
+    // A null result is a result.
+    match (fields.status().given(), fields.result().value, fields.error().given()) {
+        (Some(code), None, None) => Ok(Content::Http {
+            status: status(code.integer(BAD)?)?,
+            headers: fields.headers().read(|field| field.headers(BAD))?.unwrap_or_default(),
+            body: body.unwrap_or_default(),
+        }),
+        (None, None, None) => Ok(Content::Part(body.unwrap_or_default())),
+        (None, Some(result), None) if body.is_none() => Ok(Content::Result(raw(result.bytes()))),
+        (None, None, Some(error)) if body.is_none() => failure(error).map(Content::Error),
+        _ => Err(bad("it says more than one of status, result and error")),
+    }
+}
+
+fn id(slot: Slot<'_>) -> Result<JobId, Error> {
+    let field = slot.given().ok_or_else(|| bad("id is required"))?;
+    JobId::new(field.text(BAD)?).map_err(|error| bad(error.detail().to_owned()))
 }
 
 fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(Code::BadReply, detail)
+    Error::new(BAD, detail)
 }
 
 fn status(number: u64) -> Result<u16, Error> {
@@ -204,13 +226,10 @@ fn status(number: u64) -> Result<u16, Error> {
     }
 }
 
-fn failure(field: &Field<'_>) -> Result<Failure, Error> {
-    let (_, fields) =
-        frame::fields(field.value, ExtIn::Any).map_err(|error| bad(error.detail().to_owned()))?;
-    let text = |name: &str| match given(&fields, name) {
-        Some(field) => field.text(Code::BadReply),
-        None => Ok(String::new()),
-    };
-    let failure = Failure { code: text("code")?, message: text("message")? };
+fn failure(field: Field<'_>) -> Result<Failure, Error> {
+    let mut fields = ErrorFields::default();
+    frame::read(field.bytes(), ExtIn::Any, &mut fields).map_err(|error| bad(error.detail().to_owned()))?;
+    let failure =
+        Failure { code: fields.code().text_or_empty(BAD)?, message: fields.message().text_or_empty(BAD)? };
     if failure.code.is_empty() { Err(bad("error needs a code")) } else { Ok(failure) }
 }

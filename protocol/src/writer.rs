@@ -35,37 +35,47 @@ impl<'a> MapWriter<'a> {
         }
     }
 
-    fn key(&mut self, name: &str) {
-        if self.encoding == Encoding::Json && self.fields > 0 {
-            self.out.push(b',');
+    /// The name of a field of the SPEC: nothing in it has to be escaped.
+    #[inline]
+    fn key(&mut self, name: &'static str) {
+        match self.encoding {
+            Encoding::Json => {
+                self.out.extend_from_slice(if self.fields > 0 { b",\"" } else { b"\"" });
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.extend_from_slice(b"\":");
+            }
+            Encoding::MsgPack => put_ascii(self.out, self.encoding, name.as_bytes()),
         }
         self.fields += 1;
-        put_name(self.out, self.encoding, name);
     }
 
-    pub(crate) fn text(&mut self, name: &str, value: &str) {
+    #[inline]
+    pub(crate) fn text(&mut self, name: &'static str, value: &str) {
         self.key(name);
         put_text(self.out, self.encoding, value);
     }
 
-    pub(crate) fn text_if(&mut self, name: &str, value: Option<&str>) {
+    #[inline]
+    pub(crate) fn text_if(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(name, value);
         }
     }
 
-    pub(crate) fn integer(&mut self, name: &str, value: u64) {
+    #[inline]
+    pub(crate) fn integer(&mut self, name: &'static str, value: u64) {
         self.key(name);
         put_integer(self.out, self.encoding, value);
     }
 
-    pub(crate) fn integer_if(&mut self, name: &str, value: Option<u64>) {
+    #[inline]
+    pub(crate) fn integer_if(&mut self, name: &'static str, value: Option<u64>) {
         if let Some(value) = value {
             self.integer(name, value);
         }
     }
 
-    pub(crate) fn truth(&mut self, name: &str) {
+    pub(crate) fn truth(&mut self, name: &'static str) {
         self.key(name);
         match self.encoding {
             Encoding::Json => self.out.extend_from_slice(b"true"),
@@ -74,14 +84,15 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A value that stands in this map's encoding already.
-    pub(crate) fn raw(&mut self, name: &str, value: &Raw) {
+    #[inline]
+    pub(crate) fn raw(&mut self, name: &'static str, value: &Raw) {
         debug_assert_eq!(value.encoding(), self.encoding, "translated by the caller");
         self.key(name);
         self.out.extend_from_slice(value.bytes());
     }
 
     /// A map below this one.
-    pub(crate) fn map(&mut self, name: &str, fill: impl FnOnce(&mut MapWriter<'_>)) {
+    pub(crate) fn map(&mut self, name: &'static str, fill: impl FnOnce(&mut MapWriter<'_>)) {
         self.key(name);
         let mut map = MapWriter::begin(self.out, self.encoding);
         fill(&mut map);
@@ -106,16 +117,24 @@ impl<'a> MapWriter<'a> {
         }
     }
 
+    /// Header fields; those of one name stand together at the place of the first.
     pub(crate) fn headers(&mut self, headers: &Headers) {
         self.key("headers");
-        let names = headers.names();
-        put_map_header(self.out, self.encoding, names.len());
-        for (index, name) in names.iter().enumerate() {
-            if self.encoding == Encoding::Json && index > 0 {
+        let repeats = headers.repeats();
+        put_map_header(self.out, self.encoding, headers.len() - repeats);
+        for (place, (name, value)) in headers.iter().enumerate() {
+            if repeats > 0 && headers.stands_before(place, name) {
+                continue;
+            }
+            if self.encoding == Encoding::Json && place > 0 {
                 self.out.push(b',');
             }
             put_name(self.out, self.encoding, name);
-            put_values(self.out, self.encoding, headers, name);
+            if repeats == 0 {
+                put_value(self.out, self.encoding, value);
+            } else {
+                put_values(self.out, self.encoding, headers, name);
+            }
         }
         if self.encoding == Encoding::Json {
             self.out.push(b'}');
@@ -134,24 +153,33 @@ pub(crate) fn put_map_header(out: &mut Vec<u8>, encoding: Encoding, length: usiz
 
 /// One value as text, several as a list.
 fn put_values(out: &mut Vec<u8>, encoding: Encoding, headers: &Headers, name: &str) {
-    let mut values = headers.all(name);
-    let (Some(first), second) = (values.next(), values.next()) else { return put_text(out, encoding, "") };
-    let Some(second) = second else { return put_text(out, encoding, &Headers::latin1(first)) };
-    let all: Vec<_> = [first, second].into_iter().chain(values).collect();
+    let values: Vec<_> = headers.all(name).collect();
+    if let [value] = values[..] {
+        return put_value(out, encoding, value);
+    }
     match encoding {
         Encoding::Json => out.push(b'['),
         Encoding::MsgPack => {
-            mp::write_array_len(out, u32::try_from(all.len()).unwrap_or(u32::MAX)).expect(INFALLIBLE);
+            mp::write_array_len(out, u32::try_from(values.len()).unwrap_or(u32::MAX)).expect(INFALLIBLE);
         }
     }
-    for (index, value) in all.iter().enumerate() {
-        if encoding == Encoding::Json && index > 0 {
+    for (place, value) in values.iter().enumerate() {
+        if encoding == Encoding::Json && place > 0 {
             out.push(b',');
         }
-        put_text(out, encoding, &Headers::latin1(value));
+        put_value(out, encoding, value);
     }
     if encoding == Encoding::Json {
         out.push(b']');
+    }
+}
+
+/// The value of a header field: as it is if its bytes are its text.
+fn put_value(out: &mut Vec<u8>, encoding: Encoding, value: &[u8]) {
+    if value.is_ascii() && (encoding == Encoding::MsgPack || json::is_plain(value)) {
+        put_ascii(out, encoding, value);
+    } else {
+        put_text(out, encoding, &Headers::latin1(value));
     }
 }
 
@@ -165,14 +193,26 @@ fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
 
 pub(crate) fn put_text(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
-        Encoding::Json if json::plain(text.as_bytes()) == text.len() => {
-            out.push(b'"');
-            out.extend_from_slice(text.as_bytes());
-            out.push(b'"');
-        }
+        Encoding::Json if json::is_plain(text.as_bytes()) => put_quoted(out, text.as_bytes()),
         Encoding::Json => serde_json::to_writer(out, text).expect(INFALLIBLE),
         Encoding::MsgPack => mp::write_str(out, text).expect(INFALLIBLE),
     }
+}
+
+/// ASCII that has nothing to escape.
+fn put_ascii(out: &mut Vec<u8>, encoding: Encoding, text: &[u8]) {
+    if encoding == Encoding::MsgPack {
+        mp::write_str_len(out, u32::try_from(text.len()).unwrap_or(u32::MAX)).expect(INFALLIBLE);
+        return out.extend_from_slice(text);
+    }
+    put_quoted(out, text);
+}
+
+fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 pub(crate) fn put_integer(out: &mut Vec<u8>, encoding: Encoding, integer: u64) {

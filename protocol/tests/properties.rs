@@ -128,6 +128,49 @@ fn foreign_json() -> impl Strategy<Value = (String, bool)> {
     })
 }
 
+/// The same JSON as an awkward encoder writes it: all text in escapes, blanks everywhere, and before each field one
+/// of the same name and another value.
+fn awkward(value: &Value) -> String {
+    let list = |parts: Vec<String>| parts.join(" ,\n");
+    match value {
+        Value::String(text) => escaped(text),
+        Value::Array(items) => format!("[\t{} ]", list(items.iter().map(awkward).collect())),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| {
+                let name = escaped(name);
+                format!("{name}:{{\"a\":[-1e9,{{}}]}},{name} :\r{}", awkward(value))
+            };
+            format!("{{ {} }}", list(fields.iter().map(field).collect()))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    format!("\"{units}\"")
+}
+
+/// A JSON frame as an awkward encoder writes it, with every one of these fields that it does not have as null.
+fn awkward_frame(frame: &[u8], names: &[&str]) -> Bytes {
+    let mut value: Value = serde_json::from_slice(frame).expect("JSON");
+    for name in names {
+        if value.get(*name).is_none() {
+            value[*name] = Value::Null;
+        }
+    }
+    awkward(&value).into()
+}
+
+/// The same fields in the order of their names; those of one name keep theirs.
+fn in_order(headers: &Headers) -> Headers {
+    let mut fields: Vec<_> = headers.iter().collect();
+    fields.sort_by_key(|(name, _)| *name);
+    let mut ordered = Headers::new();
+    fields.into_iter().for_each(|(name, value)| ordered.push(name, value));
+    ordered
+}
+
 /// Every field of a frame as it stands there, but the ones named `attempt`; and the number of those.
 fn without_attempt(frame: &[u8]) -> (Vec<(rmpv::Value, rmpv::Value)>, usize) {
     let Ok(rmpv::Value::Map(fields)) = rmpv::decode::read_value(&mut &frame[..]) else { panic!("no map") };
@@ -154,7 +197,9 @@ proptest! {
 
     #[test]
     fn a_request_survives(request in request(), encoding in encoding()) {
-        let frame = Envelope::new(Action::new("url").expect("a name")).encode(&request.encode(encoding));
+        let envelope = Envelope::new(Action::new("url").expect("a name"));
+        let frame = envelope.encode_request(&request, encoding);
+        prop_assert_eq!(&frame, &envelope.encode(&request.encode(encoding)));
         let job = Job::decode(frame, &Keys::default()).expect("what was encoded");
         prop_assert_eq!(HttpRequest::decode(job.args()).expect("what was encoded"), request);
     }
@@ -168,6 +213,30 @@ proptest! {
         prop_assert_eq!(Encoding::of(&frame).expect("a frame"), encoding);
         prop_assert_eq!(Reply::decode(&frame).expect("what was encoded"), reply.clone());
         prop_assert_eq!(Reply::id_of(&frame), Some(reply.id));
+    }
+
+    #[test]
+    fn it_does_not_matter_how_json_is_written(envelope in envelope(), request in request(), (reply, _) in reply()) {
+        let frame = envelope.encode_request(&request, Encoding::Json);
+        let names = ["id", "reply_to", "attempt", "attempts", "deadline", "lane", "queued_at", "traceparent", "session"];
+        let job = Job::decode(awkward_frame(&frame, &names), &Keys::default()).expect("the same job");
+        prop_assert_eq!(&job.envelope, &envelope);
+        let (read, mut written) = (HttpRequest::decode(job.args()).expect("the same request"), request);
+        // A map that was a value on its way has its names in order.
+        written.headers = in_order(&written.headers);
+        prop_assert_eq!(HttpRequest { headers: in_order(&read.headers), ..read }, written);
+
+        let frame = reply.encode(Encoding::Json).expect("a reply");
+        if let Ok(mut same) = Reply::decode(&frame) {
+            let names = ["attempt", "more", "seq", "claimed_at", "work_us", "status", "headers", "body", "error"];
+            let mut again = Reply::decode(&awkward_frame(&frame, &names)).expect("the same reply");
+            for reply in [&mut same, &mut again] {
+                if let Content::Http { headers, .. } = &mut reply.content {
+                    *headers = in_order(headers);
+                }
+            }
+            prop_assert_eq!(again, same);
+        }
     }
 
     #[test]
