@@ -154,7 +154,7 @@ impl Inner {
         if let Some(trace) = request.extensions().get::<Trace>() {
             trace.job(&id, &plan.queue, &plan.action);
         }
-        let args = translate::request_to_args(request, caller, body).encode(plan.encoding);
+        let args = translate::request_to_args(request, caller, body);
         let now_ms = shared.broker.now_ms();
         let twice = may_run_twice(request, plan);
         let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
@@ -170,7 +170,7 @@ impl Inner {
             traceparent: traceparent.map(str::to_owned),
             ..Envelope::new(plan.action.clone())
         }
-        .encode(&args);
+        .encode_request(&args, plan.encoding);
         Call {
             waiter: shared.inbox.expect(&id),
             twice,

@@ -2,6 +2,10 @@
 
 use tempest_worker::{Context, Request, Worker, shutdown_signal};
 
+/// Several small pieces of memory a job come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn").init();
