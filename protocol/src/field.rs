@@ -16,6 +16,7 @@ pub(crate) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// The value as it stands on the wire.
+    #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {
         match self {
             Self::Json(value) => value.text.as_bytes(),
@@ -30,6 +31,7 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it is null: the same as an absent field.
+    #[inline]
     fn is_null(self) -> bool {
         match self {
             Self::Json(value) => value.text == "null",
@@ -38,6 +40,7 @@ impl<'a> Value<'a> {
     }
 
     /// Text that needs no parser.
+    #[inline]
     fn string(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Json(value) => value.string(),
@@ -46,6 +49,7 @@ impl<'a> Value<'a> {
     }
 
     /// An integer that needs no parser.
+    #[inline]
     fn integer(self) -> Option<u64> {
         let integer = match self {
             Self::Json(value) => value.short_integer(),
@@ -106,12 +110,14 @@ pub(crate) struct Slot<'a> {
 
 impl<'a> Slot<'a> {
     /// The field, unless it is null: then it counts as absent.
+    #[inline]
     pub(crate) fn given(self) -> Option<Field<'a>> {
         let value = self.value.filter(|value| !value.is_null())?;
         Some(Field { name: self.name, value })
     }
 
     /// What `read` makes of the field, if it is given.
+    #[inline]
     pub(crate) fn read<T>(
         self,
         read: impl FnOnce(Field<'a>) -> Result<T, Error>,
@@ -144,11 +150,13 @@ impl<'a> Field<'a> {
     }
 
     /// Text; `code` if it is anything else.
+    #[inline]
     pub(crate) fn text(self, code: Code) -> Result<Cow<'a, str>, Error> {
         self.value.string().map_or_else(|| self.parse(code).map(Cow::Owned), Ok)
     }
 
     /// An integer of 0 to 2^53 - 1, also as an integral float; `code` if it is anything else.
+    #[inline]
     pub(crate) fn integer(self, code: Code) -> Result<u64, Error> {
         self.value.integer().map_or_else(|| self.parse::<Integer>(code).map(|integer| integer.0), Ok)
     }

@@ -42,6 +42,7 @@ impl Headers {
         self.end_field();
     }
 
+    #[inline]
     fn end_field(&mut self) {
         self.ends.push(End { name: self.names.len(), value: self.values.len() });
     }
@@ -50,6 +51,7 @@ impl Headers {
     /// value must be free of CR, LF, NUL and of characters above U+00FF.
     ///
     /// Errors: what is wrong, for the log.
+    #[inline]
     pub fn push_text(&mut self, name: &str, value: &str) -> Result<(), String> {
         if !is_token(name) {
             return Err(format!("header name {name:?} is no token"));
@@ -79,6 +81,7 @@ impl Headers {
     }
 
     /// All fields in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.ends.iter().scan(End::default(), |begin, end| {
             let name = self.names.get(begin.name..end.name)?;
@@ -130,6 +133,7 @@ impl Headers {
 }
 
 /// One bit for a name: names of different bits differ, so that few have to be compared.
+#[inline]
 pub(crate) fn mark(name: &str) -> u64 {
     let (first, last) = (name.bytes().next(), name.bytes().next_back());
     let end = |byte: Option<u8>| usize::from(byte.unwrap_or_default());

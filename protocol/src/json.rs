@@ -17,19 +17,22 @@ pub(crate) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// What a string says; none if the value is no string.
+    #[inline(always)]
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
-        if self.escaped { serde_json::from_str(self.text).ok().map(Cow::Owned) } else { Some(inner.into()) }
+        if self.escaped { self.unescaped() } else { Some(inner.into()) }
+    }
+
+    #[inline(never)]
+    fn unescaped(self) -> Option<Cow<'a, str>> {
+        serde_json::from_str(self.text).ok().map(Cow::Owned)
     }
 
     /// What an integer of at most fifteen digits says; none for anything else.
+    #[inline]
     pub(crate) fn short_integer(self) -> Option<u64> {
-        let digits = self.text.as_bytes();
-        if digits.len() > 15 || !matches!(digits, [b'0'] | [b'1'..=b'9', ..]) {
-            return None;
-        }
-        let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-        digits.iter().try_fold(0, |sum, byte| Some(sum * 10 + digit(byte)?))
+        let is_short = matches!(self.text.as_bytes(), [b'0'] | [b'1'..=b'9', ..]) && self.text.len() <= 15;
+        if is_short { self.text.parse().ok() } else { None }
     }
 }
 
@@ -101,6 +104,7 @@ fn last_plain_end(text: &[u8], from: usize) -> usize {
 }
 
 /// Which byte the first mark of [`special`] stands for.
+#[inline]
 fn place(special: u64) -> usize {
     special.trailing_zeros() as usize / 8
 }

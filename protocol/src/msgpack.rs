@@ -20,6 +20,7 @@ pub(crate) fn entries<'a>(
 }
 
 /// What a `str` says; none for anything else, also for `bin`.
+#[inline]
 pub(crate) fn string(value: &[u8]) -> Option<&str> {
     match value.first() {
         Some(0xa0..=0xbf | 0xd9..=0xdb) => Walk { rest: value }.text().ok(),
@@ -28,6 +29,7 @@ pub(crate) fn string(value: &[u8]) -> Option<&str> {
 }
 
 /// What an unsigned integer says; none for anything else.
+#[inline]
 pub(crate) fn unsigned(value: &[u8]) -> Option<u64> {
     match value {
         [number @ ..=0x7f] => Some(u64::from(*number)),
@@ -45,17 +47,20 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    #[inline]
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| bad("it ends too early"))?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     fn byte(&mut self) -> Result<u8, Error> {
         Ok(self.take(1)?[0])
     }
 
     /// A big-endian length of `width` bytes.
+    #[inline]
     fn length(&mut self, width: usize) -> Result<usize, Error> {
         Ok(self.take(width)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     }

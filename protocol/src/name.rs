@@ -30,11 +30,13 @@ const fn kinds() -> [u8; 256] {
     kinds
 }
 
+#[inline]
 fn is(byte: u8, kind: u8) -> bool {
     KINDS[usize::from(byte)] & kind != 0
 }
 
 /// Whether a text is a token of HTTP.
+#[inline]
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| is(byte, TOKEN))
 }
@@ -43,6 +45,7 @@ pub(crate) fn is_token(text: &str) -> bool {
 const RESERVED_QUEUES: [&str; 2] = ["queues", "mailboxes"];
 const NONE: [&str; 0] = [];
 
+#[inline]
 fn is_name(name: &str, length_max: usize, kind: u8) -> bool {
     (1..=length_max).contains(&name.len()) && name.bytes().all(|byte| is(byte, kind))
 }

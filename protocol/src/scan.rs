@@ -106,7 +106,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips the name of an entry, and the colon behind it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn name(&mut self) -> Result<Value<'a>, Fault> {
         let (begin, escaped) = self.quoted()?;
         let name = self.since(begin, escaped);
@@ -115,7 +115,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips a string that must stand here. Tells where it begins and whether it has escapes.
-    #[inline]
+    #[inline(always)]
     fn quoted(&mut self) -> Result<(usize, bool), Fault> {
         if self.peek() != Some(b'"') {
             return Err(Fault::Missing(b'"'));
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips a value that lies `depth` maps or lists deep.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, depth: usize) -> Result<Value<'a>, Fault> {
         let first = self.peek();
         let begin = self.at;
@@ -162,23 +162,26 @@ impl<'a> Scan<'a> {
                         continue;
                     }
                     (depth, maps) = (depth - 1, maps >> 1);
+                    if depth == outside {
+                        return Ok(());
+                    }
                 }
                 Some(b'"') => drop(self.string()?),
                 first => self.scalar(first)?,
             }
-            while depth > outside && !self.has(b',') {
+            while !self.has(b',') {
                 self.expect(closing(maps))?;
                 (depth, maps) = (depth - 1, maps >> 1);
-            }
-            if depth == outside {
-                return Ok(());
+                if depth == outside {
+                    return Ok(());
+                }
             }
             self.name_in(maps)?;
         }
     }
 
     /// Skips the name of an entry if the innermost level is a map.
-    #[inline]
+    #[inline(always)]
     fn name_in(&mut self, maps: u64) -> Result<(), Fault> {
         if maps & 1 == 0 {
             return Ok(());
@@ -188,7 +191,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips the string that begins here. Tells whether it has escapes.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<bool, Fault> {
         let bytes = self.text.as_bytes();
         let end = plain_end(bytes, self.at + 1);

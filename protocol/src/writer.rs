@@ -36,7 +36,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// The name of a field of the SPEC: nothing in it has to be escaped.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, name: &'static str) {
         match self.encoding {
             Encoding::Json => {
@@ -49,26 +49,26 @@ impl<'a> MapWriter<'a> {
         self.fields += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self, name: &'static str, value: &str) {
         self.key(name);
         put_text(self.out, self.encoding, value);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text_if(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(name, value);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn integer(&mut self, name: &'static str, value: u64) {
         self.key(name);
         put_integer(self.out, self.encoding, value);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn integer_if(&mut self, name: &'static str, value: Option<u64>) {
         if let Some(value) = value {
             self.integer(name, value);
@@ -175,6 +175,7 @@ fn put_values(out: &mut Vec<u8>, encoding: Encoding, headers: &Headers, name: &s
 }
 
 /// The value of a header field: as it is if its bytes are its text.
+#[inline]
 fn put_value(out: &mut Vec<u8>, encoding: Encoding, value: &[u8]) {
     if value.is_ascii() && (encoding == Encoding::MsgPack || json::is_plain(value)) {
         put_ascii(out, encoding, value);
@@ -184,6 +185,7 @@ fn put_value(out: &mut Vec<u8>, encoding: Encoding, value: &[u8]) {
 }
 
 /// The name of an entry, and what stands between it and its value.
+#[inline]
 fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
     put_text(out, encoding, name);
     if encoding == Encoding::Json {
@@ -191,23 +193,37 @@ fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
     }
 }
 
+#[inline]
 pub(crate) fn put_text(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
         Encoding::Json if json::is_plain(text.as_bytes()) => put_quoted(out, text.as_bytes()),
         Encoding::Json => serde_json::to_writer(out, text).expect(INFALLIBLE),
-        Encoding::MsgPack => mp::write_str(out, text).expect(INFALLIBLE),
+        Encoding::MsgPack => put_counted(out, text.as_bytes()),
     }
 }
 
 /// ASCII that has nothing to escape.
+#[inline]
 fn put_ascii(out: &mut Vec<u8>, encoding: Encoding, text: &[u8]) {
-    if encoding == Encoding::MsgPack {
-        mp::write_str_len(out, u32::try_from(text.len()).unwrap_or(u32::MAX)).expect(INFALLIBLE);
-        return out.extend_from_slice(text);
+    match encoding {
+        Encoding::Json => put_quoted(out, text),
+        Encoding::MsgPack => put_counted(out, text),
     }
-    put_quoted(out, text);
 }
 
+/// Text in MessagePack. Most are short: their marker says how long they are.
+#[inline]
+fn put_counted(out: &mut Vec<u8>, text: &[u8]) {
+    match u8::try_from(text.len()) {
+        Ok(length @ ..32) => out.push(0xa0 | length),
+        _ => {
+            mp::write_str_len(out, u32::try_from(text.len()).unwrap_or(u32::MAX)).map(drop).expect(INFALLIBLE)
+        }
+    }
+    out.extend_from_slice(text);
+}
+
+#[inline]
 fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -215,6 +231,7 @@ fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
+#[inline]
 pub(crate) fn put_integer(out: &mut Vec<u8>, encoding: Encoding, integer: u64) {
     match encoding {
         Encoding::Json => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
