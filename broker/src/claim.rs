@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use redis::{FromRedisValue, RedisError, Value, aio::MultiplexedConnection, cmd, pipe};
+use redis::{Cmd, FromRedisValue, RedisError, Value, aio::MultiplexedConnection, cmd, pipe};
 use tempest_protocol::{Keys, Lane, Queue, WorkerId, limits};
 
 use crate::{Broker, Error};
@@ -78,17 +78,14 @@ impl Broker {
         }
     }
 
-    /// Claims a job for each of the run lists, as far as the lane has any, in one write. Does not block.
+    /// Claims a job for each of the run lists, as far as the lane has any, in one write with what others ask. Does not
+    /// block.
     ///
     /// Errors: any; some jobs may have been claimed all the same, so look into the run lists.
     pub async fn take(&self, lane: Lane, runs: &[RunList]) -> Result<Vec<Option<Bytes>>, Error> {
         let Some(first) = runs.first() else { return Ok(Vec::new()) };
-        let key = self.keys().lane(first.queue(), lane);
-        let mut commands = pipe();
-        for run in runs {
-            commands.cmd("LMOVE").arg(&key).arg(run.key()).arg("LEFT").arg("RIGHT");
-        }
-        let answers = self.link().ask_all(&commands).await?;
+        let lane = self.keys().lane(first.queue(), lane);
+        let answers = self.link().gather().ask_all(None, runs.iter().map(|run| take(&lane, run))).await?;
         answers
             .into_iter()
             .map(|answer| read::<Option<Vec<u8>>>(answer).map(|job| job.map(Bytes::from)))
@@ -110,6 +107,13 @@ impl Broker {
         let answers = self.link().ask_all(&commands).await?;
         answers.into_iter().map(read).collect()
     }
+}
+
+/// Moves the next job of a lane into a run list.
+pub(crate) fn take(lane: &str, run: &RunList) -> Cmd {
+    let mut take = Cmd::with_capacity(5, 32 + lane.len() + run.key().len());
+    take.arg("LMOVE").arg(lane).arg(run.key()).arg("LEFT").arg("RIGHT");
+    take
 }
 
 pub(crate) fn read<T: FromRedisValue>(answer: Result<Value, Error>) -> Result<T, Error> {

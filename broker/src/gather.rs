@@ -65,10 +65,10 @@ enum Whom {
 impl Gather {
     /// Several commands, in one write with those of others: a push of a value to the end of a list, if there is one, before
     /// all else. Each has an answer of its own.
-    pub(crate) async fn ask_all<const N: usize>(
+    pub(crate) async fn ask_all(
         &self,
         push: Option<(&str, &Bytes)>,
-        commands: [Cmd; N],
+        commands: impl IntoIterator<Item = Cmd>,
     ) -> Answers {
         let (tell, told) = oneshot::channel();
         self.add(push, commands, Whom::Several(tell));
@@ -87,7 +87,7 @@ impl Gather {
         Pushing(slot)
     }
 
-    fn add<const N: usize>(&self, push: Option<(&str, &Bytes)>, commands: [Cmd; N], whom: Whom) {
+    fn add(&self, push: Option<(&str, &Bytes)>, commands: impl IntoIterator<Item = Cmd>, whom: Whom) {
         let mut batch = self.batch();
         if batch.is_closed {
             drop(batch);
@@ -131,7 +131,7 @@ impl Gather {
 }
 
 impl Batch {
-    fn add<const N: usize>(&mut self, push: Option<(&str, &Bytes)>, commands: [Cmd; N], whom: Whom) {
+    fn add(&mut self, push: Option<(&str, &Bytes)>, commands: impl IntoIterator<Item = Cmd>, whom: Whom) {
         let pushed = push.map(|(list, value)| self.pushes.add(&mut self.commands, list, value));
         let begin = self.commands.len();
         self.commands.extend(commands);

@@ -9,7 +9,7 @@ use tempest_protocol::{Lane, limits};
 
 use crate::{
     Broker, Error,
-    claim::{RunList, next, read},
+    claim::{RunList, next, read, take},
 };
 
 /// What became of a reply and the ack behind it. The two are independent: Redis may take one and refuse the other.
@@ -72,9 +72,8 @@ impl Broker {
         frame: &Bytes,
         lane: Lane,
     ) -> Result<(Settled, Result<Option<Bytes>, Error>), Error> {
-        let mut take = Cmd::with_capacity(5, 128);
-        take.arg("LMOVE").arg(self.keys().lane(run.queue(), lane)).arg(run.key()).arg("LEFT").arg("RIGHT");
-        let commands = [remove(run, frame), take];
+        let lane = self.keys().lane(run.queue(), lane);
+        let commands = [remove(run, frame), take(&lane, run)];
         let mut answers = self.link().gather().ask_all(Some((reply_to, reply)), commands).await?;
         let next = answers.pop().map_or(Ok(None), |next| Ok(read::<Option<Vec<u8>>>(next)?.map(Bytes::from)));
         Ok((Settled::of(answers), next))

@@ -24,7 +24,8 @@ use crate::{Report, options::Options, shared::Shared};
 use jobs::End;
 use places::{Came, Place, Spot};
 
-/// Jobs taken by one look at most.
+/// Jobs taken by the first look, and by one look at most.
+const LOOK: usize = 8;
 const LOOK_MAX: usize = 16;
 /// Every so many looks one begins at the low end.
 const FROM_BELOW: u64 = 16;
@@ -50,9 +51,9 @@ pub(crate) struct Desk {
     /// How many jobs the next look may take.
     look: usize,
     looks: u64,
-    /// The last look was full, so there is more where that came from.
+    /// The last look found jobs, so there may be more where they came from.
     loaded: bool,
-    /// The last claim had to wait for its job, so there is nothing to look for.
+    /// The last claim had to wait for its job and found no other in hand: there is nothing to look for.
     idle: bool,
     /// Something was read that may not be true any more: beat and look before anything is started.
     unsure: bool,
@@ -98,7 +99,7 @@ impl Desk {
             claims: FuturesUnordered::new(),
             backlog: VecDeque::new(),
             permits: options.concurrency,
-            look: 1,
+            look: LOOK,
             looks: 0,
             loaded: false,
             idle: false,
@@ -161,15 +162,15 @@ impl Desk {
         self.lease.lapses() != lapses || !self.lease.confirmed_within(limits::LEASE)
     }
 
-    /// Takes what waits, twice as much each time as long as there is enough, then leaves a claim on each lane.
+    /// Takes what waits, more the second time if there was enough, then leaves a claim on each lane.
     async fn look_and_claim(&mut self) {
         let looks = !std::mem::take(&mut self.idle);
         while looks && self.permits > 0 && !self.unsure && self.places.iter().any(Place::may_claim) {
             let budget = self.look.min(self.permits);
             let took = self.take(budget).await;
-            self.loaded = took == budget;
-            if !self.loaded {
-                self.look = 1;
+            self.loaded = took > 0;
+            if took < budget {
+                self.look = LOOK;
                 break;
             }
             self.look = (self.look * 2).min(LOOK_MAX);
@@ -218,7 +219,7 @@ impl Desk {
     /// What a claim that blocked came back with.
     async fn take_in(&mut self, came: Came) {
         let (spot, source, lapses) = (came.spot, came.source, came.lapses);
-        self.idle = came.waited;
+        self.idle = came.waited && self.tasks.is_empty();
         match self.places[spot.place].came(came) {
             Ok(Some(_)) if self.is_fenced(lapses) => self.unsure = true,
             Ok(Some(frame)) => {

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 const CHAIN_MAX: u32 = 16;
 
 /// A claim that is answered sooner than this found a job waiting.
-const AT_ONCE: Duration = Duration::from_millis(1);
+const AT_ONCE: Duration = Duration::from_micros(200);
 
 /// A slot of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
