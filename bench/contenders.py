@@ -63,6 +63,10 @@ NGINX_HTTP = """access_log off;
   scgi_temp_path {folder}/scgi;"""
 
 
+# A front that shares its processors with Redis and workers (docs/operations/tuning.md).
+SHARED = {"TOKIO_WORKER_THREADS": "1"}
+
+
 class Missing(Exception):
     """A contender cannot run here; the text says what to install."""
 
@@ -161,9 +165,9 @@ class Ground:
         wait_for(port)
         return head
 
-    def front(self):
-        """A Redis and a front with its metrics. Gives the ports of front, Redis and metrics, both processes, and
-        what a worker must know."""
+    def front(self, **environment):
+        """A Redis and a front with its metrics, in this environment. Gives the ports of front, Redis and metrics, both
+        processes, and what a worker must know."""
         port, admin, redis_port = free_ports(3)
         folder = self.programs.folder
         url = f"redis://127.0.0.1:{redis_port}"
@@ -172,7 +176,7 @@ class Ground:
         wait_for(redis_port)
         command = [*self.wrap("front"), self.built("tempest"), "front", "--listen", f"127.0.0.1:{port}"]
         command += ["--redis-url", url, "--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
-        front = self.start(*command, log=f"front-{port}.log")
+        front = self.start(*command, log=f"front-{port}.log", **environment)
         wait_for(port)
         return port, (redis_port, admin), {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
 
@@ -195,7 +199,7 @@ def nginx(ground):
 
 
 def rust(ground):
-    port, others, heads, environment = ground.front()
+    port, others, heads, environment = ground.front(**SHARED)
     environment["TEMPEST_CONCURRENCY"] = str(ground.concurrency)
     command = [*ground.wrap("worker"), ground.built("bench-worker")]
     heads["worker"] = ground.start(*command, log="worker.log", **environment)
@@ -214,7 +218,7 @@ def _gunicorn(key, about, ground, application):
 
 def _wsgi(key, about, ground, application):
     module("tempest.wsgi")
-    port, others, heads, environment = ground.front()
+    port, others, heads, environment = ground.front(**SHARED)
     command = ["-m", "tempest.wsgi", application, "--queue", "default", "--processes", "2"]
     heads["worker"] = ground.python(*command, **environment)
     return Contender(key, about, port, heads, *others)

@@ -42,12 +42,13 @@ fn is_host(value: &HeaderValue) -> bool {
     is_plain_host(value.as_bytes()) || is_unusual_host(value)
 }
 
-/// A name or an IPv4 address, perhaps with a port of up to four digits: what nearly everybody sends.
+/// A name or an IPv4 address, perhaps with a port: what nearly everybody sends.
 fn is_plain_host(value: &[u8]) -> bool {
     let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
     let (name, port) = value.split_at(end);
     let digits = port.get(1..).unwrap_or_default();
-    let is_port = digits.len() < 5 && digits.iter().all(u8::is_ascii_digit);
+    let is_number = || std::str::from_utf8(digits).is_ok_and(|port| port.parse::<u16>().is_ok());
+    let is_port = digits.is_empty() || (digits.iter().all(u8::is_ascii_digit) && is_number());
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     !name.is_empty() && name.iter().all(is_name) && is_port
 }

@@ -20,7 +20,7 @@ impl Keys {
     }
 
     fn of_queue(&self, queue: &Queue, rest: &str) -> String {
-        format!("{}:{{{queue}}}{rest}", self.prefix)
+        [self.prefix.as_str(), ":{", queue.as_str(), "}", rest].concat()
     }
 
     /// LIST: jobs waiting in a lane.
