@@ -101,13 +101,16 @@ def tool(name):
 
 
 def module(name):
-    """Refuses if this Python has no such module."""
+    """Refuses if this Python has no such module, or lacks one that it needs."""
     sys.path.insert(0, str(CLIENT))
     try:
-        if importlib.util.find_spec(name) is None:
-            raise Missing(f"Python module {name} is missing (script/bootstrap bench, then .venv/bin/python)")
+        found = importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        found = False
     finally:
         sys.path.remove(str(CLIENT))
+    if not found:
+        raise Missing(f"Python module {name} is missing (script/bootstrap bench, then .venv/bin/python)")
 
 
 class Ground:
