@@ -76,7 +76,7 @@ impl Broker {
                 let work = async {
                     match task {
                         Task::Beat => shared.beats(&broker).await,
-                        Task::Read => shared.reads(&broker).await,
+                        Task::Read => shared.reads(&broker, &reading).await,
                     }
                 };
                 reading.run_until_cancelled(work).await;
@@ -178,7 +178,8 @@ impl Shared {
         }
     }
 
-    async fn reads(&self, broker: &Broker) {
+    /// Reads until it is told to end: what happens to the connection from then on is nobody's trouble.
+    async fn reads(&self, broker: &Broker, reading: &CancellationToken) {
         let (mut failures, mut connected) = (0, false);
         loop {
             let error = match broker.link().dedicated(limits::BLOCK_ANSWER).await {
@@ -191,6 +192,9 @@ impl Shared {
                 }
                 Err(error) => error,
             };
+            if reading.is_cancelled() {
+                return;
+            }
             failures += 1;
             let pause = match error.trouble() {
                 Trouble::Reconnect => RECONNECT.bound(failures).mul_f64(fastrand::f64()),

@@ -34,11 +34,9 @@ struct Attendance {
     dead: u64,
 }
 
-/// What a new job meets: see [`Presence::is_served`], [`Presence::slots`], and what waits in its lane.
+/// What a new job meets: see [`Presence::slots`], and what waits in its lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prospect {
-    /// Whether a worker with a lease works on the queue.
-    pub is_served: bool,
     /// Slots of all workers of the queue.
     pub slots: u32,
     /// What waits in the lane.
@@ -131,7 +129,6 @@ impl Presence {
     /// What a new job for this lane meets.
     pub fn prospect(&self, queue: &Queue, lane: Lane) -> Prospect {
         let of = |attendance: &Attendance| Prospect {
-            is_served: attendance.workers > 0,
             slots: attendance.slots,
             load: attendance.lanes[lane as usize],
         };

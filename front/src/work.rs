@@ -110,8 +110,7 @@ impl Inner {
         admitted.outcome = Some(Outcome::Cancelled);
         let mut call = self.call(request, caller, body);
         let pushed = Instant::now();
-        let answer = match timeout_at((begun + self.plan.timeout).into(), call.run(admitted.is_served)).await
-        {
+        let answer = match timeout_at((begun + self.plan.timeout).into(), call.run()).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
@@ -133,7 +132,7 @@ impl Inner {
     /// Refuses what could only wait in vain, before its body is read.
     fn admit(&self) -> Result<Admitted, Refusal> {
         let presence = self.shared().broker.presence();
-        let Prospect { is_served, slots, load } = presence.prospect(&self.plan.queue, self.plan.lane);
+        let Prospect { slots, load } = presence.prospect(&self.plan.queue, self.plan.lane);
         let refuse = |refusal: Refusal| {
             self.state.jobs.ended(Outcome::QueueFull);
             Err(refusal)
@@ -144,7 +143,7 @@ impl Inner {
         }
         match self.state.load.expected_wait(load.jobs, slots, Instant::now()) {
             Some(wait) if wait > self.plan.timeout => refuse(Refusal::new(Code::QueueFull).after(wait)),
-            _ => Ok(Admitted::new(self.state.clone(), slots, is_served)),
+            _ => Ok(Admitted::new(self.state.clone(), slots)),
         }
     }
 
@@ -227,8 +226,6 @@ fn refused_body(error: &axum::BoxError) -> Refusal {
 struct Admitted {
     state: Arc<QueueState>,
     slots: u32,
-    /// Whether a worker is known to serve its queue.
-    is_served: bool,
     is_completed: bool,
     work: Option<Duration>,
     /// What became of its job, if it has come to one.
@@ -236,9 +233,9 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(state: Arc<QueueState>, slots: u32, is_served: bool) -> Self {
+    fn new(state: Arc<QueueState>, slots: u32) -> Self {
         state.load.begun();
-        Self { state, slots, is_served, is_completed: false, work: None, outcome: None }
+        Self { state, slots, is_completed: false, work: None, outcome: None }
     }
 
     /// Its job was done; in this time, if its worker tells.
@@ -264,8 +261,9 @@ struct Call {
 }
 
 impl Call {
-    async fn run(&mut self, is_served: bool) -> Result<Reply, Refusal> {
-        if !is_served && !self.leave.inner.state.served_lately() {
+    async fn run(&mut self) -> Result<Reply, Refusal> {
+        let Inner { cluster, plan, state } = &*self.leave.inner;
+        if !cluster.shared.broker.presence().is_served(&plan.queue) && !state.served_lately() {
             return Box::pin(self.run_unserved()).await;
         }
         loop {
