@@ -17,23 +17,20 @@ use crate::{Broker, Error};
 
 /// The run list of one slot of a worker: where its claimed job lies until it is acked. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunList(Arc<Names>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Names {
+pub struct RunList {
     queue: Queue,
-    key: String,
+    key: Arc<str>,
 }
 
 impl RunList {
     /// The queue whose jobs it holds.
     pub fn queue(&self) -> &Queue {
-        &self.0.queue
+        &self.queue
     }
 
     /// Its full key.
     pub fn key(&self) -> &str {
-        &self.0.key
+        &self.key
     }
 }
 
@@ -56,7 +53,7 @@ impl Broker {
 
     /// The run list of an entry `<worker>.<slot>` of the set `workers`.
     pub fn run_list_of(&self, queue: &Queue, entry: &str) -> RunList {
-        RunList(Arc::new(Names { queue: queue.clone(), key: self.keys().run_entry(queue, entry) }))
+        RunList { queue: queue.clone(), key: self.keys().run_entry(queue, entry).into() }
     }
 
     /// A link for claims. It connects when it is first used.

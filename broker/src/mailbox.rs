@@ -231,13 +231,14 @@ impl Shared {
         stats: &Stats,
     ) -> redis::RedisResult<Handed> {
         if last.bytes > LOOK_BYTES {
-            return self.look(connection, last, stats).await; // which is not worth a second copy of a large reply
+            // A wait is not worth a second copy of a large reply.
+            return self.look(connection, last.replies, LOOK_LARGE, stats).await;
         }
         let mut other = connection.clone();
         let look = async {
             match last.replies {
                 0 => Ok(Handed::default()),
-                _ => self.look(connection, last, stats).await,
+                replies => self.look(connection, replies, LOOK, stats).await,
             }
         };
         let (looked, waited) = futures_util::try_join!(look, self.wait(&mut other, stats))?;
@@ -249,15 +250,16 @@ impl Shared {
         }
     }
 
+    /// Removes so many replies that were handed on, and hands on the next, `look` at most.
     async fn look(
         &self,
         connection: &mut MultiplexedConnection,
-        last: &Handed,
+        handed: usize,
+        look: isize,
         stats: &Stats,
     ) -> redis::RedisResult<Handed> {
-        let look = if last.bytes > LOOK_BYTES { LOOK_LARGE } else { LOOK };
         let mut commands = pipe();
-        commands.cmd("LTRIM").arg(&self.key).arg(last.replies).arg(-1).ignore();
+        commands.cmd("LTRIM").arg(&self.key).arg(handed).arg(-1).ignore();
         commands.cmd("LRANGE").arg(&self.key).arg(0).arg(look - 1);
         stats.commands.all(&commands);
         let (replies,): (Vec<Vec<u8>>,) = commands.query_async(connection).await?;

@@ -136,7 +136,7 @@ impl Presence {
     }
 
     fn load(&self, queue: &Queue, lane: Lane) -> Load {
-        self.queues.get(queue).map(|attendance| attendance.lanes[lane as usize]).unwrap_or_default()
+        self.prospect(queue, lane).load
     }
 }
 

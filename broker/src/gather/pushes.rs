@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use crate::{Error, claim::read};
+use crate::{Error, claim::next};
 
 /// Values in one command: Redis serves nobody else while it takes them in.
 const VALUES_MAX: u64 = 128;
@@ -58,8 +58,7 @@ impl Pushes {
     /// How deep the list was with this value as its last.
     pub(super) fn depth(&self, answers: &[Result<Value, Error>], pushed: Pushed) -> Result<u64, Error> {
         let push = &self.0[pushed.push];
-        let missing = || Err(Error::Away("an answer is missing".into()));
-        let depth: u64 = read(answers.get(push.command).cloned().unwrap_or_else(missing))?;
+        let depth: u64 = next(&mut answers.get(push.command).cloned().into_iter())?;
         Ok(depth.saturating_sub(push.values - 1 - pushed.place))
     }
 }
