@@ -1,4 +1,4 @@
-"""Puts the scripts of bench/ on the path; a server of one answer."""
+"""Puts the scripts of bench/ and acceptance/ on the path; a server of one answer."""
 
 import socket
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[0:0] = [str(ROOT / "bench"), str(ROOT / "acceptance")]
 
 
 @pytest.fixture

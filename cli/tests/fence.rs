@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tempest-bench", &["tempest-protocol", "tempest-broker", "tempest-front", "tempest-worker"]),
     // Judges servers from outside.
     ("tempest-bench-audience", &[]),
+    ("tempest-chaos-worker", &["tempest-worker"]),
 ];
 
 /// What only one member may name, besides the listed examples of its use and what is measured against it.

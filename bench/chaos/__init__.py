@@ -1,0 +1,17 @@
+"""The ledger: a load of known ids over a fleet, a schedule of faults, and an account of every id at the end.
+
+A module per concern; none of them knows how Tempest works inside, all of them know what protocol/SPEC.md promises:
+
+schedule   what goes wrong and when, from a seed
+orders     what is asked, from the same seed
+proxy      connections to Redis that are cut, delayed, or silent
+fleet      the programs: Redis, fronts, a supervisor and its workers, workers nobody supervises
+strike     carries out the schedule on the fleet
+load       asks, and writes down how each request and push ended
+evidence   what the workers wrote down themselves
+ledger     what became of each id, by all of that
+recovery   how long a job waited whose worker was killed
+memory     whether anything grows
+report     what is printed and stored
+command    the options, and a run from start to end
+"""

@@ -1,0 +1,105 @@
+"""The command: options, and a run from its start to its end."""
+
+import argparse
+import asyncio
+import datetime
+import os
+import platform
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+from chaos import evidence, ledger, orders, recovery, remains, report, schedule
+from chaos.fleet import NAMES, Fleet
+from chaos.load import Load
+from chaos.memory import Sampler
+from chaos.strike import Striker
+
+# What is asked after the last fault shows that the fleet is whole again.
+CALM_S = 3
+# A worker that woke up late still writes down what it was at.
+LATE_S = 1
+
+
+def main(arguments=None, about=__doc__, **defaults):
+    """Runs with these options; gives the exit code. ``defaults`` stand for options that are not given."""
+    options = _parser(about, defaults).parse_args(arguments)
+    wish = schedule.Wish(
+        options.seed, options.seconds, options.kills, options.redis_restarts, options.stops, options.links
+    )
+    plan = schedule.plan(wish, NAMES)
+    if options.plan:
+        print(schedule.as_json(plan))
+        return 0
+    result = asyncio.run(_run(wish, plan, options))
+    print(report.text(result), flush=True)
+    if options.json:
+        Path(options.json).write_text(report.as_json(result))
+    if options.page:
+        machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, {platform.machine()}"
+        Path(options.page).write_text(report.page(result, datetime.date.today(), machine))
+    print("passed" if not result.mistakes else f"FAILED: {len(result.mistakes)} mistakes", flush=True)
+    return 1 if result.mistakes else 0
+
+
+def _parser(about, defaults):
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    wish = schedule.Wish(**defaults)
+    parser.add_argument("--seed", type=int, default=wish.seed, help="the same seed gives the same plan")
+    parser.add_argument("--seconds", type=float, default=wish.seconds, help="how long faults come")
+    parser.add_argument("--kills", type=int, default=wish.kills, help="kill -9 of workers, supervisor and front")
+    parser.add_argument("--redis-restarts", type=int, default=wish.redis_restarts, help="kill -9 of Redis")
+    parser.add_argument("--stops", type=int, default=wish.stops, help="SIGSTOP of workers, for 1 to 6 s each")
+    parser.add_argument("--links", type=int, default=wish.links, help="connections cut, delayed or silenced")
+    parser.add_argument("--requests-per-s", type=float, default=10)
+    parser.add_argument("--jobs-per-s", type=float, default=10)
+    parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
+    parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep logs and evidence there")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--page", metavar="FILE", help="write the report as a dated page")
+    return parser
+
+
+async def _run(wish, plan, options):
+    begun = time.monotonic()
+    asked = orders.orders(wish.seed, wish.seconds + CALM_S, options.requests_per_s, options.jobs_per_s)
+    with Fleet(options.fsync) as fleet:
+        try:
+            await fleet.begin()
+            print(f"up after {time.monotonic() - begun:.1f} s; {len(plan)} faults, {len(asked)} ids", flush=True)
+            return await _judge(fleet, plan, asked, wish, begun)
+        finally:
+            if options.keep:
+                shutil.copytree(fleet.folder, options.keep, dirs_exist_ok=True)
+
+
+async def _judge(fleet, plan, asked, wish, begun):
+    striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet)
+    background = [asyncio.create_task(each) for each in (sampler.run(), fleet.keep())]
+    await asyncio.gather(striker.carry_out(plan), load.give(asked))
+    async with fleet.client() as client:
+        waiting = await remains.drained(client)
+        dead = await remains.dead(client)
+    await asyncio.sleep(LATE_S)
+    for each in background:
+        each.cancel()
+    disorder = fleet.told.disorder + await fleet.end()
+    entries = evidence.read(fleet.evidence)
+    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down)
+    starts = Counter(dict.fromkeys(NAMES, 0))
+    starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
+    return report.Result(
+        wish=wish,
+        fsync=fleet.fsync,
+        took_s=time.monotonic() - begun,
+        account=ledger.settle(asked, known),
+        strikes=striker.done,
+        missed=striker.missed,
+        not_started=fleet.told.not_started,
+        waits=recovery.waits(fleet.told.kills, entries),
+        lives=sampler.lives,
+        starts=starts,
+        disorder=disorder,
+    )

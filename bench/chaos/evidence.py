@@ -1,0 +1,55 @@
+"""What the workers wrote down: a line for each start, end and planned failure of an order.
+
+``what ms worker pid id attempt payload``, in a file of each process, each line one write at its end. A worker that
+was killed in the middle of a write leaves at most one broken line, its last; it is no evidence.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+FIELDS = 7
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One line. ``ms`` is the wall clock of the machine, which all processes share."""
+
+    ms: int
+    what: str
+    worker: str
+    pid: int
+    id: str
+    attempt: int
+    payload: str
+
+
+def read(folder):
+    """All entries of a run by id, in the order of time."""
+    found = defaultdict(list)
+    for file in sorted(folder.iterdir()):
+        for line in file.read_text(errors="replace").splitlines():
+            entry = parse(line)
+            if entry:
+                found[entry.id].append(entry)
+    return {key: sorted(entries) for key, entries in found.items()}
+
+
+def has_job(file):
+    """Whether the worker that writes this file has started something that it has not ended."""
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return bool(lines) and lines[-1].startswith("start ")
+
+
+def parse(line):
+    """The entry of a line; none if it is broken."""
+    words = line.split(" ")
+    if len(words) != FIELDS or words[0] not in ("start", "end", "fail"):
+        return None
+    what, ms, worker, pid, order, attempt, payload = words
+    try:
+        return Entry(int(ms), what, worker, int(pid), order, int(attempt), payload)
+    except ValueError:
+        return None

@@ -1,0 +1,174 @@
+"""What became of each id, by the words of whoever asked, of the workers, and of what is left in Redis.
+
+The rules are those of protocol/SPEC.md ("What is promised", "The front") and docs/errors.md, and nothing is forgiven
+beyond them:
+
+- A job whose push was answered is done, or in ``dead`` with a cause. Else it is *lost*.
+- A request ends with its own reply, with a code, or with a connection that broke while its front was dead. Else it is
+  *lost*.
+- Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
+  attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
+  one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
+- Whoever may be started several times is at times done several times: *repeated*, which is counted.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+# What a fault may make of a request; any other code is a defect.
+REFUSALS = {"worker_lost", "timeout", "no_worker", "queue_full", "redis_away"}
+# Refusals that say that nobody has begun.
+NEVER_BEGUN = {"no_worker", "queue_full"}
+
+
+@dataclass
+class Account:
+    """The sum of a run. ``outcomes`` has every id once; ``lost`` and ``wrong`` say which, and why."""
+
+    outcomes: Counter = field(default_factory=Counter)
+    notes: Counter = field(default_factory=Counter)
+    lost: list = field(default_factory=list)
+    wrong: list = field(default_factory=list)
+
+    @property
+    def ids(self):
+        """How many ids are accounted for."""
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that is known of a run: ``ended`` and ``evidence`` and ``dead`` by id, ``waiting`` a list of ids."""
+
+    ended: dict
+    evidence: dict
+    dead: dict
+    waiting: list
+    was_down: object
+
+
+def settle(orders, known):
+    """The account of these orders."""
+    account = Account()
+    ids = {order.id for order in orders}
+    for order in orders:
+        _Case(order, known, account).settle()
+    for stranger in (set(known.evidence) | set(known.dead)) - ids:
+        account.wrong.append(f"{stranger or 'a dead job without an id'}: nobody ordered it")
+    return account
+
+
+class _Case:
+    """One order and what is known of it."""
+
+    def __init__(self, order, known, account):
+        self.order, self.known, self.account = order, known, account
+        self.entries = known.evidence.get(order.id, [])
+        self.starts = [entry for entry in self.entries if entry.what == "start"]
+        self.ends = [entry for entry in self.entries if entry.what == "end"]
+        self.dead = known.dead.get(order.id, [])
+        self.ended = known.ended.get(order.id)
+
+    def settle(self):
+        """Judges the evidence, then what whoever asked was told."""
+        self._judge_starts()
+        self._judge_payloads()
+        outcome = self._job() if self.order.kind == "job" else self._request()
+        self.account.outcomes[outcome] += 1
+        if len(self.ends) > 1:
+            self.account.notes["done more than once"] += 1
+            self.account.notes["repeated in all"] += len(self.ends) - 1
+        if any(start.attempt > 1 for start in self.starts):
+            self.account.notes["retried"] += 1
+
+    def _wrong(self, what):
+        self.account.wrong.append(f"{self.order.id}: {what}")
+
+    def _lost(self, what):
+        self.account.lost.append(f"{self.order.id}: {what}")
+        return "lost"
+
+    def _judge_starts(self):
+        if self.order.attempts == 1 and len(self.starts) > 1:
+            self._wrong(f"may be started once, was started {len(self.starts)} times: {_told(self.starts)}")
+        for start in self.starts:
+            if not 1 <= start.attempt <= self.order.attempts:
+                self._wrong(f"attempt {start.attempt} of {self.order.attempts}")
+        if any(end.attempt <= self.order.fails for end in self.ends):
+            self._wrong("was done by an attempt that was to fail")
+
+    def _judge_payloads(self):
+        if any(entry.payload != self.order.payload for entry in (*self.entries, *self.dead)):
+            self._wrong("its payload was changed")
+
+    # --- background jobs
+
+    def _job(self):
+        for dead in self.dead:
+            self._judge_dead(dead)
+        if self.ends and self.dead:
+            # Its worker was killed between its last act and the ack; nobody else can know.
+            self.account.notes["done, and dead"] += 1
+        if self.ends:
+            return "job done"
+        if self.dead:
+            return f"job dead: {self.dead[0].code}"
+        return self._neither_done_nor_dead()
+
+    def _judge_dead(self, dead):
+        has_failed = self.order.fails >= self.order.attempts
+        if dead.code != "worker_lost" and not (dead.code == "handler_error" and has_failed):
+            self._wrong(f"dead without a cause that is known: {dead.code} ({dead.message})")
+        elif dead.attempt != self.order.attempts:
+            self._wrong(f"dead with attempt {dead.attempt} of {self.order.attempts}")
+
+    def _neither_done_nor_dead(self):
+        how = self.ended.how if self.ended else "never ended"
+        if self.order.id in self.known.waiting:
+            return self._lost(f"{how}, and still waits")
+        if how == "refused" and not self.starts:
+            return "job refused by Redis"
+        if how == "unknown" and not self.starts:
+            return "job never arrived (its push was cut)"
+        return self._lost(f"{how}, {_told(self.starts)}, and is nowhere")
+
+    # --- requests
+
+    def _request(self):
+        if self.dead:
+            self._wrong("a request in dead")
+        if self.ended is None or self.ended.how == "hung":
+            return self._lost("no answer")
+        if self.ended.how in ("cut", "unreached"):
+            return self._broken()
+        if self.ended.status == 200:
+            return self._answered()
+        return self._refused()
+
+    def _broken(self):
+        if not self.known.was_down(self.order.front, self.ended.from_ms, self.ended.to_ms):
+            return self._lost(f"{self.ended.how}, and its front lived")
+        return (
+            "request cut: its front was killed" if self.ended.how == "cut" else "request unreached: its front was dead"
+        )
+
+    def _answered(self):
+        if self.ended.body != f"{self.order.id} {self.order.payload}":
+            self._wrong(f"the reply is not its own: {self.ended.body[:80]!r}")
+        if not self.ends:
+            self._wrong("answered, but nobody has done it")
+        return "request answered"
+
+    def _refused(self):
+        code = self.ended.code
+        if code not in REFUSALS:
+            self._wrong(f"refused with {self.ended.status} {code or repr(self.ended.body[:80])}")
+        if code in NEVER_BEGUN and self.starts:
+            self._wrong(f"refused with {code}, but {_told(self.starts)}")
+        return f"request refused: {code}"
+
+
+def _told(starts):
+    if not starts:
+        return "never started"
+    return "started " + ", ".join(f"as {start.attempt} by {start.worker} {start.pid} at {start.ms}" for start in starts)

@@ -1,0 +1,73 @@
+"""What is asked: orders of known ids, made of the seed and nothing else."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+
+# Workers of both SDKs serve ``sdk``; Ruby, Node and the shell serve ``plain``.
+QUEUES = ("sdk", "plain")
+PAYLOAD_CHARACTERS_MAX = 2_400
+
+
+@dataclass(frozen=True)
+class Order:
+    """One request or background job.
+
+    ``kind`` is ``get``, ``post`` or ``job``; ``attempts`` how often it may be started; ``fails`` how many of its first
+    attempts fail in the handler (jobs of the SDKs only: others do not try again).
+    """
+
+    at_s: float
+    id: str
+    kind: str
+    queue: str
+    payload: str
+    ms: int
+    attempts: int
+    fails: int = 0
+    front: int = 0
+
+    @property
+    def path(self):
+        """The target of an HTTP order; that of a GET carries its payload."""
+        carried = f"&payload={self.payload}" if self.kind == "get" else ""
+        return f"/{self.queue}/{self.id}?ms={self.ms}{carried}"
+
+
+def orders(seed, seconds, requests_per_s, jobs_per_s):
+    """All orders of a run in the order of time."""
+    draw = random.Random(f"orders {seed}")
+    made = [_request(draw, seed, at_s, number) for number, at_s in _times(seconds, requests_per_s)]
+    made += [_job(draw, seed, at_s, number) for number, at_s in _times(seconds, jobs_per_s)]
+    return sorted(made, key=lambda order: order.at_s)
+
+
+def _times(seconds, per_s):
+    return [(number, round(number / per_s, 4)) for number in range(int(seconds * per_s))]
+
+
+def _payload(draw, seed, name, characters_max):
+    token = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+    return (token * (characters_max // len(token) + 1))[: draw.randint(16, characters_max)]
+
+
+def _ms(draw):
+    """Short ones are most, and long ones are many enough that a kill finds somebody in the middle of one."""
+    return draw.randint(0, 20) if draw.random() < 0.6 else draw.randint(100, 600)
+
+
+def _request(draw, seed, at_s, number):
+    kind = draw.choice(("get", "post"))
+    name = f"{kind}{number}"
+    payload = _payload(draw, seed, name, 200 if kind == "get" else PAYLOAD_CHARACTERS_MAX)
+    attempts = 2 if kind == "get" else 1
+    queue, front = draw.choice(QUEUES), draw.randrange(2)
+    return Order(at_s, name, kind, queue, payload, _ms(draw), attempts, front=front)
+
+
+def _job(draw, seed, at_s, number):
+    name, queue = f"job{number}", draw.choice(QUEUES)
+    attempts = draw.choice((1, 2, 3, 5))
+    fails = draw.choice((0, 0, 0, 0, 0, 0, 1, 2)) if queue == "sdk" else 0
+    payload = _payload(draw, seed, name, PAYLOAD_CHARACTERS_MAX)
+    return Order(at_s, name, "job", queue, payload, _ms(draw), attempts, fails)

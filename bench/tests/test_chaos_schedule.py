@@ -1,0 +1,72 @@
+"""The schedule and the orders of bench/chaos: the same seed gives the same, and as much as was wished."""
+
+from collections import Counter
+
+import pytest
+
+from chaos.orders import orders
+from chaos.schedule import KINDS, Wish, as_json, plan
+
+WORKERS = ("rust", "python", "sh")
+WISH = Wish(seed=7, seconds=60, kills=60, redis_restarts=5, stops=9, links=200)
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_one_another():
+    assert as_json(plan(WISH, WORKERS)) == as_json(plan(WISH, WORKERS))
+    assert as_json(plan(WISH, WORKERS)) != as_json(plan(Wish(**{**vars(WISH), "seed": 8}), WORKERS))
+
+
+def test_a_plan_has_as_many_faults_of_each_kind_as_were_wished():
+    kinds = Counter(fault.kind for fault in plan(WISH, WORKERS))
+    assert kinds["kill"] == 60
+    assert kinds["redis"] == 5
+    assert kinds["stop"] == 9
+    assert kinds["cut"] + kinds["delay"] + kinds["half-open"] == 200
+    assert set(kinds) == set(KINDS)
+
+
+def test_kills_hit_everybody_and_workers_most():
+    targets = Counter(fault.target for fault in plan(WISH, WORKERS) if fault.kind == "kill")
+    assert set(targets) == {*WORKERS, "supervisor", "front"}
+    assert targets["supervisor"] == 3
+    assert min(targets[name] for name in WORKERS) > 3
+
+
+def test_faults_come_in_order_and_within_the_run():
+    times = [fault.at_s for fault in plan(WISH, WORKERS)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= 60
+
+
+def test_a_plan_without_faults_is_empty():
+    assert plan(Wish(kills=0, redis_restarts=0, stops=0, links=0), WORKERS) == []
+
+
+@pytest.mark.parametrize("kind", ["cut", "delay", "half-open", "stop", "redis", "kill"])
+def test_every_fault_can_be_read(kind):
+    fault = next(fault for fault in plan(WISH, WORKERS) if fault.kind == kind)
+    assert kind in str(fault)
+    assert fault.target in str(fault)
+
+
+def test_the_same_seed_gives_the_same_orders():
+    assert orders(3, 10, 5, 5) == orders(3, 10, 5, 5)
+    assert orders(3, 10, 5, 5) != orders(4, 10, 5, 5)
+
+
+def test_orders_have_ids_of_their_own_and_the_rate_that_was_asked():
+    made = orders(3, 10, 20, 7)
+    kinds = Counter(order.kind for order in made)
+    assert len({order.id for order in made}) == len(made) == 270
+    assert kinds["job"] == 70
+    assert kinds["get"] + kinds["post"] == 200
+
+
+def test_what_fails_can_be_tried_again_by_its_workers():
+    assert {order.queue for order in orders(3, 100, 1, 10) if order.fails} == {"sdk"}
+
+
+def test_whoever_may_run_twice_is_safe_to_repeat():
+    for order in orders(3, 50, 20, 0):
+        assert order.attempts == (2 if order.kind == "get" else 1)
