@@ -1,4 +1,4 @@
-//! What others tell workers while they work: cancel and drain (SPEC "Control").
+//! What others tell workers and supervisors while they work: cancel, kill and drain (SPEC "Cancel", "Drain").
 
 use std::time::Duration;
 
@@ -15,29 +15,42 @@ use crate::{Broker, Error, link::within};
 const PING: Duration = Duration::from_secs(10);
 /// Lines that may wait; a worker that does not read loses further ones, and those jobs run to their end.
 const WAITING_MAX: usize = 10_000;
+/// The longest a `kill` may let pass; one that names more is no control line.
+const KILL_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Something to do at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Nobody waits for this job any more: stop it if it runs, drop it if it comes.
     Cancel(JobId),
+    /// To supervisors: if a worker of yours still holds this job after that time, end the worker. It was cancelled, so it
+    /// is recovered with [`crate::Mode::Drop`]. Workers ignore it.
+    Kill(JobId, Duration),
     /// Finish what runs, take nothing new, end: this worker, or all of the queue.
     Drain(Option<WorkerId>),
 }
 
 impl Control {
-    /// Reads a line: `cancel <id>`, `drain` or `drain <worker>`; anything else is nothing.
+    /// Reads a line: `cancel <id>`, `kill <id> <ms>`, `drain` or `drain <worker>`; anything else is nothing.
     pub fn of(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let mut words = line.split_ascii_whitespace();
-        let control = match (words.next()?, words.next()) {
-            ("cancel", Some(id)) => Self::Cancel(JobId::new(id).ok()?),
-            ("drain", None) => Self::Drain(None),
-            ("drain", Some(worker)) => Self::Drain(Some(WorkerId::new(worker).ok()?)),
+        let control = match (words.next()?, words.next(), words.next()) {
+            ("cancel", Some(id), None) => Self::Cancel(JobId::new(id).ok()?),
+            ("kill", Some(id), Some(after)) => Self::Kill(JobId::new(id).ok()?, kill_after(after)?),
+            ("drain", None, _) => Self::Drain(None),
+            ("drain", Some(worker), None) => Self::Drain(Some(WorkerId::new(worker).ok()?)),
             _ => return None,
         };
         words.next().is_none().then_some(control)
     }
+}
+
+/// Milliseconds in digits, nothing else.
+fn kill_after(ms: &str) -> Option<Duration> {
+    let digits = ms.bytes().all(|byte| byte.is_ascii_digit());
+    let after = Duration::from_millis(ms.parse().ok().filter(|_| digits)?);
+    (after <= KILL_AFTER_MAX).then_some(after)
 }
 
 /// Listens to the control channels of some queues, for ever. Dropping it ends that.

@@ -26,6 +26,7 @@ mod settings;
 mod settle;
 mod stats;
 mod topic;
+mod whereabouts;
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub use mailbox::{Inbox, Waiter};
 pub use presence::{Presence, Prospect, QueueState, WorkerState};
 pub use queue::Caps;
 pub use rarely::Rarely;
-pub use recovery::{Mode, Patience, Recovered, Recoverer};
+pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
 pub use settings::Settings;
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};

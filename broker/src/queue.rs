@@ -1,10 +1,12 @@
 //! What a caller does with a queue: push, take back, cancel (SPEC "Push", "Cancel").
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redis::{cmd, pipe};
 use tempest_protocol::{JobId, Lane, Queue, Topic, limits};
 
-use crate::{Broker, Error, Pushing};
+use crate::{Broker, Error, Pushing, claim::next, clock::millis};
 
 /// What a lane may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +67,8 @@ impl Broker {
     }
 
     /// Cancels a job nobody waits for any more: out of a short lane, or by telling whoever runs it.
-    /// `depth` is the depth of the lane as last seen. Gives whether it was still waiting.
+    /// `depth` is the depth of the lane as last seen. Gives whether it was still waiting; if not, see
+    /// [`Broker::tell_cancelled`].
     pub async fn cancel(
         &self,
         queue: &Queue,
@@ -73,12 +76,32 @@ impl Broker {
         frame: &Bytes,
         id: &JobId,
         depth: u64,
+        kill_after: Option<Duration>,
     ) -> Result<bool, Error> {
         if depth < limits::CANCEL_DEPTH_MAX && self.take_back(queue, lane, frame).await? {
             return Ok(true);
         }
-        self.control(queue, &format!("cancel {id}")).await?;
+        self.tell_cancelled(queue, id, kill_after).await?;
         Ok(false)
+    }
+
+    /// Tells whoever runs a job that nobody waits for it any more. With `kill_after` the supervisor of the worker that
+    /// still holds the job after that time is asked, in the same write, to end that worker: from 0 to 24 hours. Gives how
+    /// many heard the first.
+    pub async fn tell_cancelled(
+        &self,
+        queue: &Queue,
+        id: &JobId,
+        kill_after: Option<Duration>,
+    ) -> Result<u64, Error> {
+        let channel = self.keys().control(queue);
+        let mut commands = pipe();
+        commands.cmd("PUBLISH").arg(&channel).arg(format!("cancel {id}"));
+        if let Some(after) = kill_after {
+            commands.cmd("PUBLISH").arg(&channel).arg(format!("kill {id} {}", millis(after)));
+        }
+        let mut heard = self.link().ask_all(&commands).await?.into_iter();
+        next(&mut heard)
     }
 
     /// Says a line on the control channel of a queue. Gives how many heard it.

@@ -247,8 +247,8 @@ impl Mode<'_> {
     }
 }
 
-/// Whether a worker belongs to the child process with this tag.
-pub(crate) fn has_tag(worker: &WorkerId, tag: &str) -> bool {
+/// Whether a worker belongs to the child process that was started with this tag (`TEMPEST_WORKER_TAG`).
+pub fn has_tag(worker: &WorkerId, tag: &str) -> bool {
     let numbered = |id: &str| -> Option<bool> {
         let (rest, number) = id.rsplit_once('-')?;
         Some(number.bytes().all(|byte| byte.is_ascii_digit()) && ends_with_tag(rest, tag))

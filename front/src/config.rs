@@ -20,6 +20,9 @@ pub use policy::{Cors, Rate};
 pub use requests::HttpConfig;
 pub use tls::{Certificate, TlsConfig};
 
+/// The most that `kill_after_ms` of a route may be.
+const KILL_AFTER_MS_MAX: u64 = 24 * 3_600_000;
+
 /// A front: where it listens, its limits, its routes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -185,6 +188,9 @@ pub struct Route {
     pub idempotency_key: bool,
     /// How long a request waits for somebody to serve its queue where nobody is known to, in milliseconds.
     pub no_worker_wait_ms: Option<u64>,
+    /// The worker that still runs a job so long after it was cancelled is ended by its supervisor, in milliseconds, at
+    /// most a day; absent: never.
+    pub kill_after_ms: Option<u64>,
     /// Whether identical GETs in flight share one job.
     pub coalesce: bool,
     /// How many requests a client may send.
@@ -274,6 +280,12 @@ impl Route {
         if timeout_ms == 0 {
             wrong.push(format!("route {:?}: timeout_ms cannot be 0", self.path));
         }
+        if self.kill_after_ms.is_some_and(|ms| ms > KILL_AFTER_MS_MAX) {
+            wrong.push(format!(
+                "route {:?}: kill_after_ms can be {KILL_AFTER_MS_MAX} at most, a day",
+                self.path
+            ));
+        }
         match (queue, action, lane, encoding) {
             (Some(queue), Some(action), Some(lane), Some(encoding)) if wrong.is_empty() => Ok(Work {
                 queue,
@@ -286,6 +298,7 @@ impl Route {
                 no_worker_wait: self
                     .no_worker_wait_ms
                     .map_or(limits::NO_WORKER, std::time::Duration::from_millis),
+                kill_after: self.kill_after_ms.map(std::time::Duration::from_millis),
                 caps: front.caps(),
             }),
             _ => Err(wrong),
@@ -331,5 +344,6 @@ pub(crate) struct Work {
     pub(crate) body_bytes_max: usize,
     pub(crate) idempotency_key: bool,
     pub(crate) no_worker_wait: std::time::Duration,
+    pub(crate) kill_after: Option<std::time::Duration>,
     pub(crate) caps: Caps,
 }

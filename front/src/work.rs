@@ -418,7 +418,7 @@ impl Drop for Leave {
         let id = self.id.clone();
         self.inner.shared().tasks.spawn(async move {
             let (plan, broker) = (&inner.plan, &inner.shared().broker);
-            match broker.cancel(&plan.queue, plan.lane, &frame, &id, depth).await {
+            match broker.cancel(&plan.queue, plan.lane, &frame, &id, depth, plan.kill_after).await {
                 Ok(waiting) => debug!(%id, waiting, "cancelled"),
                 Err(error) => debug!(%id, %error, "a cancel did not reach Redis"),
             }

@@ -74,7 +74,7 @@ impl Keys {
         self.of_queue(queue, ":dead")
     }
 
-    /// Channel: `cancel <id>`, `drain`, `drain <worker>`.
+    /// Channel: `cancel <id>`, `kill <id> <ms>`, `drain`, `drain <worker>`.
     pub fn control(&self, queue: &Queue) -> String {
         self.of_queue(queue, ":control")
     }

@@ -129,6 +129,8 @@ impl Shared {
                 self.cancel(id);
                 false
             }
+            // To whoever keeps this worker, not to itself.
+            Control::Kill(..) => false,
             Control::Drain(worker) => worker.as_ref().is_none_or(|worker| worker == me),
         }
     }

@@ -148,12 +148,20 @@ async fn cancel_takes_out_of_a_short_lane_and_tells_the_worker_otherwise() {
     let told = |answer: Answer| answer.list()[2].clone();
 
     broker.push(&queue(), Lane::Low, &job("a"), &Caps::default()).await.expect("pushed");
-    assert!(broker.cancel(&queue(), Lane::Low, &job("a"), &id("a"), 1).await.expect("answered"), "it waited");
-    assert!(!broker.cancel(&queue(), Lane::Low, &job("a"), &id("a"), 1).await.expect("answered"), "it runs");
+    assert!(
+        broker.cancel(&queue(), Lane::Low, &job("a"), &id("a"), 1, None).await.expect("answered"),
+        "it waited"
+    );
+    assert!(
+        !broker.cancel(&queue(), Lane::Low, &job("a"), &id("a"), 1, None).await.expect("answered"),
+        "it runs"
+    );
     assert_eq!(told(worker.receive().expect("told")), b"cancel a");
 
     broker.push(&queue(), Lane::Low, &job("deep"), &Caps::default()).await.expect("pushed");
-    assert!(!broker.cancel(&queue(), Lane::Low, &job("deep"), &id("deep"), 1_000).await.expect("answered"));
+    assert!(
+        !broker.cancel(&queue(), Lane::Low, &job("deep"), &id("deep"), 1_000, None).await.expect("answered")
+    );
     assert_eq!(told(worker.receive().expect("told")), b"cancel deep");
     assert_eq!(server.cli("LLEN tempest:{default}:low").integer(), 1, "a long lane is not searched");
 }

@@ -11,3 +11,4 @@ mod harness;
 mod lease;
 mod place;
 mod settle;
+mod whereabouts;

@@ -125,7 +125,7 @@ async fn give_up(
     interrupted: bool,
 ) -> Failure {
     let queue = &args.queue;
-    let waiting = broker.cancel(queue, args.lane, frame, id, depth).await;
+    let waiting = broker.cancel(queue, args.lane, frame, id, depth, None).await;
     let what = if interrupted {
         "interrupted".to_owned()
     } else {

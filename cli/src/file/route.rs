@@ -27,6 +27,8 @@ pub(crate) const KEYS: &[Entry] = entries! {
         "Whether a request with `Idempotency-Key` may be run again when its worker dies, whatever its method.";
     "no_worker_wait_ms" (Shape::Integer)
         "How long a request waits for somebody to serve its queue where nobody is known to; absent: 250.";
+    "kill_after_ms" (Shape::Integer)
+        "How long after a cancel the worker that still runs the job is ended by its supervisor, with all it runs; absent: never.";
     "coalesce" (Shape::Truth)
         "Whether identical GETs in flight share one job: same target, host, cookies, credentials and `Accept` fields.";
     "rate" (Shape::Table(RATE)) "How many requests a client may send; more are refused with 429.";

@@ -1,4 +1,6 @@
-"""Listens to what is said on the control channels: ``cancel <id>``, ``drain``, ``drain <worker>`` (SPEC "Control")."""
+"""Listens to what is said on the control channels: ``cancel <id>``, ``drain``, ``drain <worker>`` (SPEC "Cancel", "Drain").
+
+``kill <id> <ms>`` is for whoever keeps this process, and ignored here as all that is unknown."""
 
 from __future__ import annotations
 

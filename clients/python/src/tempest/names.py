@@ -88,7 +88,7 @@ class Keys:
         return f"{self.prefix}:{{{queue}}}:dead"
 
     def control(self, queue: str) -> str:
-        """Channel: ``cancel <id>``, ``drain``, ``drain <worker>``."""
+        """Channel: ``cancel <id>``, ``kill <id> <ms>``, ``drain``, ``drain <worker>``."""
         return f"{self.prefix}:{{{queue}}}:control"
 
     def queues(self) -> str:
