@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -66,6 +67,57 @@ def patient(args: Any, context: Context) -> str:
         time.sleep(0.01)
     mark("cancelled")
     return "cancelled"
+
+
+@worker.on("checking")
+def checking(args: Any, context: Context) -> None:
+    mark("begin")
+    while True:
+        context.check()
+        time.sleep(0.01)
+
+
+@worker.on("waiting")
+def waiting(args: float | None, context: Context) -> bool:
+    mark("begin")
+    was_cancelled = context.wait(args)
+    mark(was_cancelled)
+    return was_cancelled
+
+
+@worker.on("hurt")
+def hurt(args: Any, context: Context) -> None:
+    """Fails because it was told to end."""
+    mark("begin")
+    context.wait()
+    raise RuntimeError("what I began is half done")
+
+
+@worker.on("stubborn")
+def stubborn(args: float, context: Context) -> str:
+    """Hears of nothing, like what waits inside a library."""
+    mark("begin")
+    time.sleep(args)
+    mark("end")
+    return "done"
+
+
+@worker.on("async")
+async def asynchronous(args: float) -> str:
+    mark("begin")
+    beside = asyncio.get_running_loop().create_task(beside_it())
+    try:
+        await asyncio.sleep(args)
+        return f"slept beside {beside.get_name() != ''}"
+    finally:
+        mark("end")
+
+
+async def beside_it() -> None:
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        mark("beside")
 
 
 @worker.on("fail")

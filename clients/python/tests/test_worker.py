@@ -594,10 +594,14 @@ def test_serve_raises_what_run_prints() -> None:
 def test_what_cannot_be_a_handler_is_refused() -> None:
     worker = Worker("default")
 
-    async def later(args: Any) -> None: ...
+    def pieces(args: Any) -> Any:
+        yield args
+
+    async def later(args: Any) -> Any:
+        yield args
 
     def wants_three(one: Any, two: Any, three: Any) -> None: ...
 
-    for function in (later, wants_three):
+    for function in (pieces, later, wants_three):
         with pytest.raises(TypeError):
             worker.on("x")(function)

@@ -14,7 +14,7 @@ worker.run()
 from .client import Client
 from .context import Context
 from .desk import Report
-from .errors import CallFailed, QueueFull, RedisAway, Refused, SetupError, TempestError, WireError
+from .errors import CallFailed, Cancelled, QueueFull, RedisAway, Refused, SetupError, TempestError, WireError
 from .http import Headers, Request
 from .presence import VERSION as __version__
 from .wire import Job, Reply
@@ -22,6 +22,7 @@ from .worker import Worker
 
 __all__ = [
     "CallFailed",
+    "Cancelled",
     "Client",
     "Context",
     "Headers",

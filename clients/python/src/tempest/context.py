@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from .bus import Bus
 from .clock import Clock, running_s
+from .errors import Cancelled
 from .frame import Encoding
 from .names import check_lane, check_name, new_id
 from .trace import traceparent
@@ -22,9 +25,14 @@ class Context:
         """The queue it came from."""
         self.started_s = running_s() if started_s is None else started_s
         self.overran = False
+        """It runs longer than it may."""
+        self.was_told = False
+        """Somebody cancelled it: a client that left, or a person."""
+        self.is_late = False
+        """Somebody has seen its deadline pass; a clock that is set back changes nothing."""
         self._bus = bus
         self._clock = clock
-        self._cancelled = False
+        self._wakes: list[Callable[[], object]] = []
 
     @property
     def id(self) -> str | None:
@@ -61,12 +69,48 @@ class Context:
 
     def cancelled(self) -> bool:
         """Tells whether to stop: the job was cancelled, its deadline passed, or it runs longer than it may. A long
-        handler asks now and then, and returns anything when it is true."""
-        return self._cancelled or self.time_left() == 0.0
+        handler asks now and then, and returns anything when it is true: nobody hears it, and nothing is tried again."""
+        self.is_late = self.is_late or self.time_left() == 0.0
+        return self.was_told or self.overran or self.is_late
+
+    def check(self) -> None:
+        """Raises :class:`tempest.Cancelled` when :meth:`cancelled` is true. To be called now and then, from anywhere in
+        a long handler, and not to be caught."""
+        if self.cancelled():
+            raise Cancelled()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits so long, or until the job is cancelled: for handlers that would sleep. Gives :meth:`cancelled`."""
+        over = threading.Event()
+        self.on_wake(over.set)
+        times = [each for each in (seconds, self.time_left()) if each is not None]
+        over.wait(min(times) if times else None)
+        return self.cancelled()
+
+    def on_wake(self, wake: Callable[[], object]) -> None:
+        """Has this called, once and from another thread, when the job is cancelled or runs too long; at once if that
+        has happened. Not at the deadline, which everybody can foresee."""
+        self._wakes.append(wake)
+        if self.was_told or self.overran:
+            self._wake()
 
     def cancel(self) -> None:
-        """Makes :meth:`cancelled` true."""
-        self._cancelled = True
+        """Makes :meth:`cancelled` true because somebody says so."""
+        self.was_told = True
+        self._wake()
+
+    def overrun(self) -> None:
+        """Makes :meth:`cancelled` true because the handler runs longer than it may: its job fails."""
+        self.overran = True
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._wakes:
+            try:
+                wake = self._wakes.pop()
+            except IndexError:  # another thread was quicker
+                return
+            wake()
 
     def publish(self, topic: str, payload: Any) -> int:
         """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""

@@ -1,6 +1,8 @@
-"""Listens to what is said on the control channels: ``cancel <id>``, ``drain``, ``drain <worker>`` (SPEC "Cancel", "Drain").
+"""Listens to what is said on the control channels (SPEC "Cancel", "Drain").
 
-``kill <id> <ms>`` is for whoever keeps this process, and ignored here as all that is unknown."""
+A worker heeds ``cancel <id>``, ``drain`` and ``drain <worker>``. ``kill <id> <ms>`` is for whoever keeps this process,
+and ignored here as all that is unknown.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import coroutine
 from .bus import Bus
 from .clock import Clock, running_s
 from .context import Context
@@ -36,17 +37,19 @@ _MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A function for an action. ``http``: it takes a :class:`Request` and its value becomes an HTTP reply."""
+    """A function for an action, plain or ``async``. ``http``: it takes a :class:`Request` and its value becomes an HTTP
+    reply."""
 
     function: Callable[..., Any]
     http: bool
     arguments: int
+    is_async: bool
 
     @staticmethod
     def of(function: Callable[..., Any], http: bool) -> Handler:
         """Looks at how many arguments the function takes. Raises ``TypeError`` if it cannot be a handler."""
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(f"a handler is a plain function, {function!r} is not")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise TypeError(f"a handler returns its reply at once, {function!r} is a generator")
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         parameters = inspect.signature(function).parameters.values()
         several = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
@@ -54,12 +57,13 @@ class Handler:
         allowed = [each for each in parameters if each.kind in kinds]
         if len(required) > 2 or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
             raise TypeError(f"a handler takes the request and perhaps the context, {function!r} wants more")
-        return Handler(function, http, 2 if several else min(2, len(allowed)))
+        is_async = inspect.iscoroutinefunction(function)
+        return Handler(function, http, 2 if several else min(2, len(allowed)), is_async)
 
     def __call__(self, request: Any, context: Context) -> Any:
-        if self.arguments == 1:
-            return self.function(request)
-        return self.function(*(request, context)[: self.arguments])
+        given = (request,) if self.arguments == 1 else (request, context)[: self.arguments]
+        returned = self.function(*given)
+        return coroutine.run(returned, context) if self.is_async else returned
 
 
 class Claimed:
@@ -147,11 +151,13 @@ class Desk:
             return self._ack(claimed)
         claimed.begun_s = running_s()
         if job.is_expired(self._clock.at_ms(claimed.begun_s)):
-            self.report.count("dropped")
-            if job.reply_to is None:
-                return self._bury(claimed, job, "expired", "its deadline passed before it was started")
-            return self._ack(claimed)
+            return self._late(claimed, job, "its deadline passed before it was started")
         return self._run(claimed, job)
+
+    def _late(self, claimed: Claimed, job: Job, message: str) -> Settlement:
+        """Who waited has given up; what nobody waited for is kept for people."""
+        self.report.count("dropped")
+        return self._ack(claimed) if job.reply_to else self._bury(claimed, job, "expired", message)
 
     def _no_job(self, claimed: Claimed) -> Settlement:
         source, error = claimed.source, claimed.error
@@ -182,6 +188,8 @@ class Desk:
         if cancelled:
             self.report.count("dropped")
             return self._ack(claimed)
+        if code == "cancelled" or (code is not None and job.is_expired(self._clock.now_ms())):
+            return self._late(claimed, job, "its deadline passed while it ran")
         if code is not None:
             return self._fail(claimed, job, code, _MESSAGES[code], retry=code != "too_large")
         self.report.count("done")
@@ -198,6 +206,9 @@ class Desk:
             reply = self._reply(claimed, job, handler, returned) if job.reply_to and job.id else b""
         except BaseException as error:
             # Also SystemExit: a handler ends its job, never its worker.
+            if context.cancelled():
+                log.info("action %s, job %s: the handler ended, for nobody waits any more", job.action, job.id)
+                return b"", "timeout" if context.overran else "cancelled"
             code = "too_large" if isinstance(error, TempestError) and error.code == "too_large" else "handler_error"
             span.failed(code, error)
             log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)

@@ -78,5 +78,13 @@ class Refused(TempestError):
         self.word = word
 
 
+class Cancelled(TempestError):
+    """Nobody waits for the job that runs any more. Raised by :meth:`tempest.Context.check`; a handler that lets it pass
+    ends its job, which is neither failed nor tried again."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled", "nobody waits for this job any more")
+
+
 class CallFailed(TempestError):
     """A job that was called ended with an error, or did not end in time (``timeout``)."""

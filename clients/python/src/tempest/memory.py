@@ -64,9 +64,11 @@ class Memory:
             return job_id not in self._cancelled and (job_id, attempt) not in self._finished
 
     def start(self, context: Context) -> None:
-        """Notes that a job runs."""
+        """Notes that a job runs. One that was cancelled since it was claimed is told at once."""
         with self._lock:
             self._running.add(context)
+            if context.id in self._cancelled:
+                context.cancel()
 
     def finish(self, context: Context) -> bool:
         """Notes that a job ran to its end, so that a copy of it is not run again within a minute. Tells whether it was
@@ -77,7 +79,7 @@ class Memory:
             if job_id is None:
                 return False
             self._finished.add((job_id, context.job.attempt))
-            return job_id in self._cancelled
+            return context.was_told
 
     def in_hand(self) -> list[dict[str, object]]:
         """The jobs that run longest, as the lease tells them."""

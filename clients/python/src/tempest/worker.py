@@ -212,8 +212,7 @@ class _Shift:
         """A thread cannot be ended from outside, so the handler is asked to end; its job fails when it does."""
         for context in self.desk.memory.running():
             if not context.overran and running_s() - context.started_s > self.run_max_s:
-                context.overran = True
-                context.cancel()
+                context.overrun()
                 log.error("action %s, job %s runs longer than %g s", context.job.action, context.id, self.run_max_s)
 
     def _drain(self) -> Report:
