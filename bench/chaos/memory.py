@@ -63,7 +63,8 @@ class Sampler:
         while True:
             for name, pid in self._processes():
                 with suppress(OSError, RuntimeError):
-                    self._samples.setdefault((name, pid), []).append(resident_bytes(pid))
+                    used = resident_bytes(pid)
+                    self._samples.setdefault((name, pid), []).append(used)
             await asyncio.sleep(EVERY_S)
 
     def _processes(self):
