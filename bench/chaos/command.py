@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import datetime
+import json
 import os
 import platform
 import shutil
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from chaos import evidence, ledger, orders, recovery, remains, report, schedule
@@ -56,7 +58,7 @@ def _parser(about, defaults):
     parser.add_argument("--jobs-per-s", type=float, default=10)
     parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
-    parser.add_argument("--keep", metavar="FOLDER", help="keep logs and evidence there")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep logs, evidence and how each id ended")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     parser.add_argument("--page", metavar="FILE", help="write the report as a dated page")
     return parser
@@ -75,6 +77,13 @@ async def _run(wish, plan, options):
                 shutil.copytree(fleet.folder, options.keep, dirs_exist_ok=True)
 
 
+def _write_down(fleet, striker, load, waiting):
+    """What happened and how everything ended, beside the logs and the evidence: for --keep."""
+    told = {"faults": striker.times, "waiting": waiting, **vars(fleet.told)}
+    ended = {key: asdict(one) for key, one in load.ended.items()}
+    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended}, indent=1))
+
+
 async def _judge(fleet, plan, asked, wish, begun):
     striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet)
     background = [asyncio.create_task(each) for each in (sampler.run(), fleet.keep())]
@@ -87,6 +96,7 @@ async def _judge(fleet, plan, asked, wish, begun):
         each.cancel()
     disorder = fleet.told.disorder + await fleet.end()
     entries = evidence.read(fleet.evidence)
+    _write_down(fleet, striker, load, waiting)
     known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down)
     starts = Counter(dict.fromkeys(NAMES, 0))
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")

@@ -132,8 +132,9 @@ class Fleet(Programs):
         if name == UP:
             command, own = [BIN, "up", *config], {}
         elif name == FRONT:
-            listen = f"127.0.0.1:{self.front_ports[1]}"
-            command, own = [BIN, "front", *config], {"TEMPEST_LISTEN": listen, "TEMPEST_REDIS_URL": self._url("front")}
+            # As options: a `tempest up` of the same folder is asked before the environment.
+            own_redis = ["--listen", f"127.0.0.1:{self.front_ports[1]}", "--redis-url", self._url("front")]
+            command, own = [BIN, "front", *config, *own_redis], {}
         else:
             queue, command = next((queue, command) for each, queue, command in ALONE if each == name)
             own = {"TEMPEST_REDIS_URL": self._url("alone"), "TEMPEST_QUEUE": queue, **self._worker_environment(name)}

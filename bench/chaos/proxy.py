@@ -111,7 +111,3 @@ class Proxy:
             link.cut()
         finally:
             self.links.remove(link)
-
-    def pick(self, share):
-        """The link at this share of those that live, 0 the oldest; none if there is none."""
-        return self.links[int(share * len(self.links))] if self.links else None

@@ -51,6 +51,10 @@ class Fault:
     upwards: bool = True
     busy: bool = False
 
+    def chosen(self, candidates):
+        """Which of these is hit; none if there is none."""
+        return candidates[min(int(self.pick * len(candidates)), len(candidates) - 1)] if candidates else None
+
     def __str__(self):
         about = {"kill": "in the middle of a job" if self.busy else "", "redis": f"back after {self.seconds:.1f} s"}
         if self.kind == "cut":

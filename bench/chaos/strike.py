@@ -8,17 +8,19 @@ from collections import Counter
 from contextlib import suppress
 
 from chaos.evidence import has_job
+from chaos.fleet import now_ms
 
 FIND_S = 15
 BUSY_S = 3
 
 
 class Striker:
-    """Does each fault at its time. ``done`` and ``missed`` count them; missed is what found nobody to hit."""
+    """Does each fault at its time. ``done`` and ``missed`` (it found nobody) count them, ``times`` says when."""
 
     def __init__(self, fleet, say=print):
         self.fleet, self.say = fleet, say
         self.done, self.missed = Counter(), Counter()
+        self.times = []
         self._redis = asyncio.Lock()
         self._supervisor = asyncio.Lock()
         self._front = asyncio.Lock()
@@ -33,6 +35,7 @@ class Striker:
 
     async def _do(self, fault):
         self.say(str(fault))
+        self.times.append((now_ms(), str(fault)))
         act = {"kill": self._kill, "redis": self._kill_redis, "stop": self._stop}.get(fault.kind, self._hurt)
         what = f"{fault.kind} {fault.target}"
         counter = self.done if await act(fault) else self.missed
@@ -75,12 +78,12 @@ class Striker:
             busy = [pid for pid in living if has_job(self.fleet.evidence / f"{fault.target}-{pid}")]
             choice = busy if fault.busy and passed < BUSY_S else living
             if choice:
-                return choice[int(fault.pick * len(choice))]
+                return fault.chosen(choice)
             await asyncio.sleep(0.02)
         return None
 
     async def _hurt(self, fault):
-        link = self.fleet.proxies[fault.target].pick(fault.pick)
+        link = fault.chosen(self.fleet.proxies[fault.target].links)
         if link is None:
             return False
         if fault.kind == "cut":

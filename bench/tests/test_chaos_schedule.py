@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from chaos.orders import orders
-from chaos.schedule import KINDS, Wish, as_json, plan
+from chaos.schedule import KINDS, Fault, Wish, as_json, plan
 
 WORKERS = ("rust", "python", "sh")
 WISH = Wish(seed=7, seconds=60, kills=60, redis_restarts=5, stops=9, links=200)
@@ -48,6 +48,13 @@ def test_every_fault_can_be_read(kind):
     fault = next(fault for fault in plan(WISH, WORKERS) if fault.kind == kind)
     assert kind in str(fault)
     assert fault.target in str(fault)
+
+
+@pytest.mark.parametrize(("pick", "chosen"), [(0.0, "a"), (0.5, "b"), (0.9999, "c"), (1.0, "c")])
+def test_a_fault_hits_one_of_those_that_live(pick, chosen):
+    fault = Fault(0.0, "kill", "rust", pick=pick)
+    assert fault.chosen(["a", "b", "c"]) == chosen
+    assert fault.chosen([]) is None
 
 
 def test_the_same_seed_gives_the_same_orders():

@@ -70,6 +70,7 @@ async function turn() {
 async function main() {
   for (const redis of [r, own]) redis.on("error", say);
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => { stop = true; });
+  while (beaten < 0) await beat().catch((error) => say(error) || pause(200)); // answered before the first claim
   setInterval(() => beat().catch(say), 1000);
   const again = (error) => say(error) || r.disconnect(true) || pause(200);
   while (!stop) await turn().catch(again); // an answer past its limit is not waited for: the connection goes
