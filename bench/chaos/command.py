@@ -97,7 +97,8 @@ async def _judge(fleet, plan, asked, wish, begun):
     disorder = fleet.told.disorder + await fleet.end()
     entries = evidence.read(fleet.evidence)
     _write_down(fleet, striker, load, waiting)
-    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down)
+    forgetful = () if fleet.fsync == "always" else tuple(fleet.told.redis_kills)
+    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down, forgetful)
     starts = Counter(dict.fromkeys(NAMES, 0))
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
     return report.Result(

@@ -53,6 +53,7 @@ class Told:
     """What the fleet did to itself, in milliseconds of the wall clock: who was killed, and when a front was down."""
 
     kills: list = field(default_factory=list)
+    redis_kills: list = field(default_factory=list)
     outages: dict = field(default_factory=dict)
     disorder: list = field(default_factory=list)
     # Programs that found no Redis at their start and said so; whoever starts programs starts them again.
@@ -238,6 +239,7 @@ class Fleet(Programs):
 
     async def kill_redis(self, away_s):
         """kill -9 of Redis, and the same data again after so many seconds."""
+        self.told.redis_kills.append(now_ms())
         self.redis_server.kill()
         self.redis_server.wait()
         await asyncio.sleep(away_s)

@@ -9,12 +9,16 @@ beyond them:
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
+- With ``fsync`` other than ``always`` a killed Redis forgets its last moments. What is lost or repeated with them is
+  counted.
 - Whoever may be started several times is at times done several times: *repeated*, which is counted.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
+# With ``everysec`` a killed Redis may lose its last second, and two while the disk is slow; one for our clocks.
+FORGOTTEN_MS = 3_000
 # What a fault may make of a request; any other code is a defect.
 REFUSALS = {"worker_lost", "timeout", "no_worker", "queue_full", "redis_away"}
 # Refusals that say that nobody has begun.
@@ -45,6 +49,8 @@ class Known:
     dead: dict
     waiting: list
     was_down: object
+    # When Redis was killed, if it may lose what it had not written to the disk yet (fsync other than always).
+    forgetful_ms: tuple = ()
 
 
 def settle(orders, known):
@@ -85,11 +91,15 @@ class _Case:
         self.account.wrong.append(f"{self.order.id}: {what}")
 
     def _lost(self, what):
+        if self._was_forgotten():
+            return "lost with the last moments of Redis"
         self.account.lost.append(f"{self.order.id}: {what}")
         return "lost"
 
     def _judge_starts(self):
-        if self.order.attempts == 1 and len(self.starts) > 1:
+        if self.order.attempts == 1 and len(self.starts) > 1 and self._was_forgotten():
+            self.account.notes["repeated with the last moments of Redis"] += 1
+        elif self.order.attempts == 1 and len(self.starts) > 1:
             self._wrong(f"may be started once, was started {len(self.starts)} times: {_told(self.starts)}")
         for start in self.starts:
             if not 1 <= start.attempt <= self.order.attempts:
@@ -100,6 +110,13 @@ class _Case:
     def _judge_payloads(self):
         if any(entry.payload != self.order.payload for entry in (*self.entries, *self.dead)):
             self._wrong("its payload was changed")
+
+    def _was_forgotten(self):
+        """Whether something of it happened in the moments that Redis may have lost."""
+        times = [entry.ms for entry in self.entries]
+        if self.ended:
+            times += [self.ended.from_ms, self.ended.to_ms]
+        return any(killed - FORGOTTEN_MS <= ms <= killed for killed in self.known.forgetful_ms for ms in times)
 
     # --- background jobs
 

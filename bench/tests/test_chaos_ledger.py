@@ -29,7 +29,7 @@ def entry(what, attempt=1, ms=10, pid=1, payload=PAYLOAD, name="j"):
 RUN = (entry("start"), entry("end", ms=20))
 
 
-def account(order, how="pushed", evidence=RUN, dead=(), waiting=(), was_down=False, **answer):
+def account(order, how="pushed", evidence=RUN, dead=(), waiting=(), was_down=False, forgetful_ms=(), **answer):
     """The account of one order."""
     known = Known(
         ended={"j": Ended(how, 0, 50, **answer)} if how else {},
@@ -37,6 +37,7 @@ def account(order, how="pushed", evidence=RUN, dead=(), waiting=(), was_down=Fal
         dead={"j": list(dead)} if dead else {},
         waiting=list(waiting),
         was_down=lambda *_: was_down,
+        forgetful_ms=forgetful_ms,
     )
     return settle([order], known)
 
@@ -123,6 +124,14 @@ def test_what_is_lost_is_found(given):
 )
 def test_what_is_wrong_is_found(why, given):
     assert any(why in one for one in given.wrong), given.wrong
+
+
+@pytest.mark.parametrize(("killed_ms", "is_lost"), [(60, False), (10, False), (4_000, True)])
+def test_what_redis_may_forget_is_forgiven_in_its_last_moments_alone(killed_ms, is_lost):
+    given = account(job(), evidence=RUN[:1], forgetful_ms=(killed_ms,))
+    assert bool(given.lost) == is_lost
+    repeated = account(job(attempts=1), evidence=(*RUN, *RUN), forgetful_ms=(killed_ms,))
+    assert bool(repeated.wrong) == is_lost
 
 
 def test_what_nobody_ordered_is_wrong():
