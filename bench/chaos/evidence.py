@@ -8,6 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 FIELDS = 7
+# As far back as a job can lie that somebody with a few slots is still at.
+LAST_LINES = 12
 
 
 @dataclass(frozen=True, order=True)
@@ -40,7 +42,9 @@ def has_job(file):
         lines = file.read_text(errors="replace").splitlines()
     except OSError:
         return False
-    return bool(lines) and lines[-1].startswith("start ")
+    entries = [entry for entry in map(parse, lines[-LAST_LINES:]) if entry]
+    ended = {(entry.id, entry.attempt) for entry in entries if entry.what != "start"}
+    return any(entry.what == "start" and (entry.id, entry.attempt) not in ended for entry in entries)
 
 
 def parse(line):

@@ -32,6 +32,8 @@ ORPHANS_S = 10
 
 UP, FRONT = "up", "front"
 
+# Those on an SDK take several jobs at a time, from all lanes.
+SLOTS = {"rust": 3, "python": 2}
 # Name, queue, how many, and the program.
 SUPERVISED = (
     ("rust", "sdk", 2, ["chaos-worker"]),
@@ -164,12 +166,17 @@ class Fleet(Programs):
 
     def _worker_environment(self, name):
         modules = ROOT / "examples/hello/node/node_modules"
-        return {"CHAOS_EVIDENCE": str(self.evidence), "CHAOS_WORKER": name, "NODE_PATH": str(modules)}
+        slots = {"TEMPEST_CONCURRENCY": str(SLOTS[name])} if name in SLOTS else {}
+        return {"CHAOS_EVIDENCE": str(self.evidence), "CHAOS_WORKER": name, "NODE_PATH": str(modules), **slots}
 
     def _config(self):
-        routes = "".join(f'[[route]]\npath = "/{queue}/{{*rest}}"\nqueue = "{queue}"\n' for queue in ("sdk", "plain"))
+        routes = (
+            '[[route]]\npath = "/sdk/{*rest}"\nqueue = "sdk"\nencoding = "msgpack"\n'
+            '[[route]]\npath = "/plain/{*rest}"\nqueue = "plain"\n'
+        )
         workers = "".join(
             f'[[worker]]\nname = "{name}"\ncount = {count}\nqueues = ["{queue}"]\n'
+            f"lanes = {['high', 'normal', 'low'] if name in SLOTS else ['normal']}\n"
             f"command = {[str(word) for word in command]}\nenv = {{ {_toml(self._worker_environment(name))} }}\n"
             for name, queue, count, command in SUPERVISED
         )

@@ -4,8 +4,8 @@ The rules are those of protocol/SPEC.md ("What is promised", "The front") and do
 beyond them:
 
 - A job whose push was answered is done, or in ``dead`` with a cause. Else it is *lost*.
-- A request ends with its own reply, with a code, or with a connection that broke while its front was dead. Else it is
-  *lost*.
+- A request ends with its own reply, with a code, with a client that hung up, or with a connection that broke while
+  its front was dead. Else it is *lost*.
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
@@ -156,6 +156,8 @@ class _Case:
             self._wrong("a request in dead")
         if self.ended is None or self.ended.how == "hung":
             return self._lost("no answer")
+        if self.ended.how == "left":
+            return "request left: its client hung up"
         if self.ended.how in ("cut", "unreached"):
             return self._broken()
         if self.ended.status == 200:

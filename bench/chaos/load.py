@@ -1,8 +1,9 @@
 """Asks, at the times of the orders, and writes down how each request and each push ended.
 
 A request ends as ``answered`` (status and body), ``cut`` (its connection broke), ``unreached`` (nobody listened) or
-``hung`` (no answer long past the front's own deadline). A push ends as ``pushed``, ``refused`` (Redis said an error,
-so the job is not there) or ``unknown`` (the answer was lost: the job is there or not). Nothing is ever asked twice.
+``hung`` (no answer long past the front's own deadline), ``left`` (its client hung up, as the order says). A push ends
+as ``pushed``, ``refused`` (Redis said an error, so the job is not there) or ``unknown`` (the answer was lost: the job
+is there or not). Nothing is ever asked twice.
 """
 
 import asyncio
@@ -71,9 +72,10 @@ class Load:
 async def push(client, order):
     """Pushes a background job, once."""
     args = {"id": order.id, "payload": order.payload, "ms": order.ms, "fails": order.fails}
-    job = {"id": order.id, "action": "work", "attempts": order.attempts, "args": args}
+    lane = {} if order.lane == "normal" else {"lane": order.lane}
+    job = {"id": order.id, "action": "work", "attempts": order.attempts, **lane, "args": args}
     try:
-        await client.rpush(f"tempest:{{{order.queue}}}", json.dumps(job))
+        await client.rpush(order.key, json.dumps(job))
     except (RedisGone, RedisLate, OSError):
         return ("unknown",)
     except ResponseError as error:
@@ -91,7 +93,10 @@ async def ask(port, order):
         return ("unreached",)
     try:
         writer.write(_head(port, order) + (order.payload.encode() if order.kind == "post" else b""))
-        return _answer(await reader.read())
+        async with asyncio.timeout(order.leaves_ms / 1_000 or None):
+            return _answer(await reader.read())
+    except TimeoutError:
+        return ("left",)
     except OSError:
         return ("cut",)
     finally:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 # Workers of both SDKs serve ``sdk``; Ruby, Node and the shell serve ``plain``.
 QUEUES = ("sdk", "plain")
 PAYLOAD_CHARACTERS_MAX = 2_400
+# The share of requests whose client does not wait for the answer.
+LEAVE = 0.06
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Order:
     """One request or background job.
 
     ``kind`` is ``get``, ``post`` or ``job``; ``attempts`` how often it may be started; ``fails`` how many of its first
-    attempts fail in the handler (jobs of the SDKs only: others do not try again).
+    attempts fail in the handler (jobs of the SDKs only: others do not try again). The client of a request hangs up
+    after ``leaves_ms``; 0 is never.
     """
 
     at_s: float
@@ -26,6 +29,13 @@ class Order:
     attempts: int
     fails: int = 0
     front: int = 0
+    lane: str = "normal"
+    leaves_ms: int = 0
+
+    @property
+    def key(self):
+        """The lane it is pushed to."""
+        return f"tempest:{{{self.queue}}}" + (f":{self.lane}" if self.lane != "normal" else "")
 
     @property
     def path(self):
@@ -62,12 +72,14 @@ def _request(draw, seed, at_s, number):
     payload = _payload(draw, seed, name, 200 if kind == "get" else PAYLOAD_CHARACTERS_MAX)
     attempts = 2 if kind == "get" else 1
     queue, front = draw.choice(QUEUES), draw.randrange(2)
-    return Order(at_s, name, kind, queue, payload, _ms(draw), attempts, front=front)
+    leaves_ms, ms = (draw.randint(1, 300), draw.randint(100, 1_500)) if draw.random() < LEAVE else (0, _ms(draw))
+    return Order(at_s, name, kind, queue, payload, ms, attempts, front=front, leaves_ms=leaves_ms)
 
 
 def _job(draw, seed, at_s, number):
     name, queue = f"job{number}", draw.choice(QUEUES)
     attempts = draw.choice((1, 2, 3, 5))
     fails = draw.choice((0, 0, 0, 0, 0, 0, 1, 2)) if queue == "sdk" else 0
+    lane = draw.choice(("high", "normal", "normal", "low")) if queue == "sdk" else "normal"
     payload = _payload(draw, seed, name, PAYLOAD_CHARACTERS_MAX)
-    return Order(at_s, name, "job", queue, payload, _ms(draw), attempts, fails)
+    return Order(at_s, name, "job", queue, payload, _ms(draw), attempts, fails, lane=lane)

@@ -5,6 +5,7 @@ import json
 import time
 from dataclasses import dataclass
 
+import msgpack
 from redis.exceptions import RedisError
 
 from chaos.orders import QUEUES
@@ -63,7 +64,7 @@ async def dead(client):
 def _id(frame):
     """The order's id: that of a background job is its own, that of a request stands in its target."""
     try:
-        job = json.loads(frame)
+        job = msgpack.unpackb(frame) if frame[:1] > b"\x7f" else json.loads(frame)
         url = (job.get("args") or {}).get("url") if job.get("action") == "url" else None
         return url.partition("?")[0].rsplit("/", 1)[1] if url else job.get("id", "")
     except (ValueError, AttributeError, IndexError):

@@ -72,6 +72,7 @@ OWN = {"status": 200, "body": f"j {PAYLOAD}"}
         ("request answered", account(request("get"), "answered", evidence=(*RUN, *RUN), **OWN)),
         ("request refused: worker_lost", account(request(), "answered", **problem("worker_lost"))),
         ("request refused: no_worker", account(request(), "answered", evidence=(), **problem("no_worker"))),
+        ("request left: its client hung up", account(request(), "left", evidence=())),
         ("request cut: its front was killed", account(request(), "cut", was_down=True)),
         ("request unreached: its front was dead", account(request(), "unreached", evidence=(), was_down=True)),
     ],

@@ -74,6 +74,16 @@ def test_what_fails_can_be_tried_again_by_its_workers():
     assert {order.queue for order in orders(3, 100, 1, 10) if order.fails} == {"sdk"}
 
 
+def test_jobs_lie_in_every_lane_of_the_workers_that_serve_them():
+    keys = {order.key for order in orders(3, 100, 0, 10)}
+    assert keys == {"tempest:{sdk}", "tempest:{sdk}:high", "tempest:{sdk}:low", "tempest:{plain}"}
+
+
+def test_some_clients_leave_before_they_are_answered():
+    leaving = [order for order in orders(3, 100, 10, 0) if order.leaves_ms]
+    assert 20 < len(leaving) < 120
+
+
 def test_whoever_may_run_twice_is_safe_to_repeat():
     for order in orders(3, 50, 20, 0):
         assert order.attempts == (2 if order.kind == "get" else 1)
