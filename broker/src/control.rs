@@ -141,6 +141,9 @@ impl Listener {
     fn pass_on(&self, line: &[u8]) {
         match Control::of(line) {
             Some(control) => {
+                if let Control::Cancel(id) = &control {
+                    self.broker.cancelled().note(id);
+                }
                 if self.sender.try_send(control).is_err() {
                     debug!("a control line was dropped: too many wait");
                 }

@@ -4,6 +4,7 @@
 //! type into `redis-cli`; `protocol/SPEC.md` says which. Connections come back by themselves for ever, and what was
 //! in flight when one broke is reported as [`Error::Away`], never repeated silently.
 
+mod cancelled;
 mod claim;
 mod clock;
 mod control;
@@ -52,6 +53,7 @@ pub use settings::Settings;
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};
 pub use topic::{Live, Outlet, Subscription, Topics};
+pub use whereabouts::Whereabouts;
 
 use clock::Clock;
 use link::Link;
@@ -72,6 +74,7 @@ struct Inner {
     scripts: script::Scripts,
     shown: presence::Shown,
     kept: keeper::Kept,
+    cancelled: cancelled::Cancelled,
     stats: Arc<Stats>,
 }
 
@@ -86,8 +89,9 @@ impl Broker {
         let clock = Arc::new(Clock::default());
         let stats = Arc::<Stats>::default();
         let link = Link::connect(&settings, clock.clone(), stats.clone(), &tasks, &closing).await?;
-        let (scripts, shown, kept) = Default::default();
-        let inner = Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept, stats };
+        let (scripts, shown, kept, cancelled) = Default::default();
+        let inner =
+            Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept, cancelled, stats };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -139,6 +143,10 @@ impl Broker {
 
     pub(crate) fn shown(&self) -> &presence::Shown {
         &self.inner.shown
+    }
+
+    pub(crate) fn cancelled(&self) -> &cancelled::Cancelled {
+        &self.inner.cancelled
     }
 
     pub(crate) fn kept(&self) -> &keeper::Kept {

@@ -66,6 +66,13 @@ impl Broker {
         Ok(removed > 0)
     }
 
+    /// Removes a job that was to run later. False: it is not there, so it may have been promoted.
+    pub async fn take_back_later(&self, queue: &Queue, frame: &Bytes) -> Result<bool, Error> {
+        let mut remove = cmd("ZREM");
+        remove.arg(self.keys().later(queue)).arg(frame.as_ref());
+        Ok(self.link().ask::<u64>(&remove).await? > 0)
+    }
+
     /// Cancels a job nobody waits for any more: out of a short lane, or by telling whoever runs it.
     /// `depth` is the depth of the lane as last seen. Gives whether it was still waiting; if not, see
     /// [`Broker::tell_cancelled`].
@@ -94,6 +101,7 @@ impl Broker {
         id: &JobId,
         kill_after: Option<Duration>,
     ) -> Result<u64, Error> {
+        self.cancelled().note(id);
         let channel = self.keys().control(queue);
         let mut commands = pipe();
         commands.cmd("PUBLISH").arg(&channel).arg(format!("cancel {id}"));

@@ -24,10 +24,11 @@ const SIDE_BY_SIDE: usize = 16;
 /// What is done with the jobs of a worker that is gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Mode<'a> {
-    /// Each returns to its lane, or is given up when its attempts are used up.
+    /// Each returns to its lane, or is given up when its attempts are used up. Those of which this process said or heard
+    /// within the last minute that they are cancelled vanish.
     #[default]
     Requeue,
-    /// Jobs of these ids were cancelled and vanish without a reply; all others as with [`Mode::Requeue`].
+    /// Jobs of these ids were cancelled, however long ago, and vanish without a reply; all others as with [`Mode::Requeue`].
     Drop(&'a [JobId]),
 }
 
@@ -163,7 +164,10 @@ impl Broker {
         let now_ms = self.now_ms();
         let job = Job::decode(frame.clone(), self.keys());
         let lane = job.as_ref().map(|job| job.envelope.lane).unwrap_or_default();
-        let fate = fate(&job, frame, death, now_ms);
+        let fate = match &job {
+            Ok(job) if self.is_cancelled(job, death.mode) => Fate::Drop,
+            _ => fate(&job, frame, death, now_ms),
+        };
         let (new, dead): (&[u8], &[u8]) = match &fate {
             Fate::Requeue(frame) => (frame, b""),
             Fate::Bury(member) => (b"", member),
@@ -187,6 +191,11 @@ impl Broker {
             }
             _ => Ok(Recovered::default()),
         }
+    }
+
+    /// Whether a job was cancelled: so it is known of its worker's death, or this process said or heard it lately.
+    fn is_cancelled(&self, job: &Job, mode: Mode<'_>) -> bool {
+        job.envelope.id.as_ref().is_some_and(|id| mode.drops(id) || self.cancelled().has(id))
     }
 
     /// Counts what was done, and tells whoever waited.
@@ -220,7 +229,6 @@ fn fate(job: &Result<Job, tempest_protocol::Error>, frame: &Bytes, death: Death<
     let envelope = &job.envelope;
     let lost = Failure::new(Code::WorkerLost, death.cause);
     match (&envelope.reply_to, &envelope.id) {
-        (_, Some(id)) if death.mode.drops(id) => Fate::Drop,
         (Some(_), _) if envelope.is_expired(now_ms) => Fate::Drop,
         (None, _) if envelope.is_expired(now_ms) => {
             Fate::Bury(dead::dead(job, &Failure::new(Code::Expired, "its deadline passed"), now_ms))

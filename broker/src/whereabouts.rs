@@ -1,7 +1,9 @@
-//! Where a job of some id is. Reads pages of lists, changes nothing.
+//! Where a job of some id is. Reads pages of lists and sets, changes nothing.
+//!
+//! Jobs move while they are looked for: one that is claimed, promoted or recovered in that moment can be missed.
 
-use redis::pipe;
-use tempest_protocol::{Job, JobId, Queue, WorkerId};
+use redis::{Cmd, cmd, pipe};
+use tempest_protocol::{Job, JobId, Lane, Queue, WorkerId};
 
 use crate::{Broker, Error, claim::next, look::Entry};
 
@@ -9,8 +11,63 @@ use crate::{Broker, Error, claim::next, look::Entry};
 const HELD_MAX: isize = 64;
 /// Run lists read in one write.
 const SIDE_BY_SIDE: usize = 32;
+/// Jobs read in one go from a lane, `later` or `dead`.
+const PAGE: isize = 64;
+/// Pages read of each: 102,400 jobs, ten times what a lane holds unless it is configured otherwise.
+const PAGES_MAX: isize = 1_600;
+
+/// A place where a job can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In a lane: nobody has taken it.
+    Waiting(Lane),
+    /// In a run list of this worker: it runs there, or was claimed together with what runs there.
+    Held(WorkerId),
+    /// Delayed, or to be tried again.
+    Later,
+    /// Given up. What is found is the member, a job with `error` and `died_at` beside its own fields.
+    Dead,
+}
 
 impl Broker {
+    /// Where the job of this id is in a queue, and the job: first of what waits in these lanes, then what is held, then
+    /// `later`, then `dead`. Of several with one id it is the newest of its place. Of each place the newest 102,400 jobs
+    /// are looked at, 64 in one question.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn find(
+        &self,
+        queue: &Queue,
+        id: &JobId,
+        lanes: &[Lane],
+    ) -> Result<Option<(Whereabouts, Job)>, Error> {
+        for &lane in lanes {
+            // From the end: workers take from the head, and what they take meanwhile moves nothing here.
+            let key = self.keys().lane(queue, lane);
+            let page = |number: isize| {
+                cmd("LRANGE").arg(&key).arg(-(number + 1) * PAGE).arg(-number * PAGE - 1).take()
+            };
+            if let Some(job) = self.find_in(id, page).await? {
+                return Ok(Some((Whereabouts::Waiting(lane), job)));
+            }
+        }
+        let entries = self.entries(queue).await?;
+        if let Some((entry, job)) = self.find_held(queue, id, &entries).await? {
+            return Ok(Some((Whereabouts::Held(entry.worker.clone()), job)));
+        }
+        for (place, key) in
+            [(Whereabouts::Later, self.keys().later(queue)), (Whereabouts::Dead, self.keys().dead(queue))]
+        {
+            let page = |number: isize| {
+                cmd("ZRANGE").arg(&key).arg(number * PAGE).arg((number + 1) * PAGE - 1).arg("REV").take()
+            };
+            if let Some(job) = self.find_in(id, page).await? {
+                return Ok(Some((place, job)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The worker that holds a job of this id: it runs there, or was claimed together with what runs there. Only the run
     /// lists of workers for which `among` is true are read: one question for who is registered, one for each 32 slots.
     ///
@@ -23,36 +80,49 @@ impl Broker {
     ) -> Result<Option<WorkerId>, Error> {
         let mut entries = self.entries(queue).await?;
         entries.retain(|entry| among(&entry.worker));
-        for entries in entries.chunks(SIDE_BY_SIDE) {
-            if let Some(entry) = self.holder_of(queue, id, entries).await? {
-                return Ok(Some(entry.worker.clone()));
+        let found = self.find_held(queue, id, &entries).await?;
+        Ok(found.map(|(entry, _)| entry.worker.clone()))
+    }
+
+    /// Reads pages until one is not full.
+    async fn find_in(&self, id: &JobId, page: impl Fn(isize) -> Cmd) -> Result<Option<Job>, Error> {
+        for number in 0..PAGES_MAX {
+            let frames: Vec<Vec<u8>> = self.link().ask(&page(number)).await?;
+            let is_last = frames.len() < PAGE.unsigned_abs();
+            let found = frames.into_iter().rev().find_map(|frame| self.job_of(frame, id));
+            if found.is_some() || is_last {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
-    async fn holder_of<'a>(
+    async fn find_held<'a>(
         &self,
         queue: &Queue,
         id: &JobId,
         entries: &'a [Entry],
-    ) -> Result<Option<&'a Entry>, Error> {
-        let mut commands = pipe();
-        for entry in entries {
-            commands.cmd("LRANGE").arg(self.keys().run_entry(queue, &entry.name)).arg(0).arg(HELD_MAX - 1);
-        }
-        let mut answers = self.link().ask_all(&commands).await?.into_iter();
-        for entry in entries {
-            let frames: Vec<Vec<u8>> = next(&mut answers)?;
-            if frames.into_iter().any(|frame| self.is_of(frame, id)) {
-                return Ok(Some(entry));
+    ) -> Result<Option<(&'a Entry, Job)>, Error> {
+        for entries in entries.chunks(SIDE_BY_SIDE) {
+            let mut commands = pipe();
+            for entry in entries {
+                let run = self.keys().run_entry(queue, &entry.name);
+                commands.cmd("LRANGE").arg(run).arg(0).arg(HELD_MAX - 1);
+            }
+            let mut answers = self.link().ask_all(&commands).await?.into_iter();
+            for entry in entries {
+                let frames: Vec<Vec<u8>> = next(&mut answers)?;
+                if let Some(job) = frames.into_iter().find_map(|frame| self.job_of(frame, id)) {
+                    return Ok(Some((entry, job)));
+                }
             }
         }
         Ok(None)
     }
 
-    /// Whether a frame is a job of this id.
-    fn is_of(&self, frame: Vec<u8>, id: &JobId) -> bool {
-        Job::decode(frame.into(), self.keys()).is_ok_and(|job| job.envelope.id.as_ref() == Some(id))
+    /// A frame as a job, if it is one of this id.
+    fn job_of(&self, frame: Vec<u8>, id: &JobId) -> Option<Job> {
+        let job = Job::decode(frame.into(), self.keys()).ok()?;
+        (job.envelope.id.as_ref() == Some(id)).then_some(job)
     }
 }

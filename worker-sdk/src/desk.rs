@@ -128,14 +128,15 @@ impl Desk {
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => {}
-                Some(came) = self.claims.next() => self.take_in(came).await,
-                _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
-                _ = self.beats.changed() => self.look_everywhere().await,
+                // Before what always comes under load: whoever runs for nobody is told at once.
                 control = self.controls.next() => {
                     if self.shared.obey(&control, self.lease.worker()) {
                         self.drain.cancel();
                     }
                 }
+                Some(came) = self.claims.next() => self.take_in(came).await,
+                _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
+                _ = self.beats.changed() => self.look_everywhere().await,
                 () = at(next_claim), if self.permits > 0 && !self.unsure => {}
             }
         }

@@ -157,7 +157,7 @@ async fn attend(
     let mut work = pin!(work);
     // Most have nothing to wait for; they need no clock.
     if let Poll::Ready(outcome) = poll!(work.as_mut()) {
-        return Ended::Itself(outcome);
+        return by_itself(shared, envelope, outcome, cancelled);
     }
     let limit = Instant::now() + shared.run_max;
     let deadline = match envelope.deadline_ms {
@@ -167,7 +167,7 @@ async fn attend(
     let mut over = pin!(sleep_until(limit.min(deadline)));
     let ended = tokio::select! {
         biased;
-        outcome = &mut work => return Ended::Itself(outcome),
+        outcome = &mut work => return by_itself(shared, envelope, outcome, cancelled),
         () = cancelled.cancelled() => Ended::Cancelled,
         () = &mut over => if deadline < limit { Ended::Late } else { Ended::TooLong },
         () = shared.abort.cancelled() => Ended::CutShort,
@@ -177,6 +177,20 @@ async fn attend(
     match (timeout(NOTICE, work).await, ended) {
         (Ok(outcome @ Ok(_)), Ended::CutShort) => Ended::Itself(outcome),
         (_, ended) => ended,
+    }
+}
+
+/// What a handler says that ended by itself counts unless nobody waits any more: it may have failed because of that.
+fn by_itself(shared: &Shared, envelope: &Envelope, outcome: Outcome, cancelled: &CancellationToken) -> Ended {
+    if cancelled.is_cancelled() {
+        return Ended::Cancelled;
+    }
+    match outcome {
+        Err(failed) if envelope.is_expired(shared.broker.now_ms()) => {
+            debug!(id = ?envelope.id, %failed, "a handler failed when its deadline had passed");
+            Ended::Late
+        }
+        outcome => Ended::Itself(outcome),
     }
 }
 

@@ -4,7 +4,7 @@ use tempest_broker::{Mode, Recovered};
 use tempest_protocol::JobId;
 
 use crate::{
-    scene::{broker, dead, held, hold, list, register, reply},
+    scene::{broker, dead, held, hold, list, queue, register, reply},
     server::Server,
 };
 
@@ -155,6 +155,25 @@ async fn cancelled_jobs_vanish() {
     let recovered = broker.recover_tag("abc", CAUSE, Mode::Drop(&cancelled)).await.unwrap();
     assert_eq!(recovered, Recovered { requeued: 1, dropped: 1, ..Recovered::default() });
     assert_eq!(server.cli("EXISTS tempest:mailbox:{m}").integer(), 0);
+}
+
+/// The same where whoever recovers was not told by whoever killed, but said or heard the cancel.
+#[tokio::test]
+async fn what_this_process_cancelled_or_heard_to_be_vanishes() {
+    let server = Server::start();
+    register(&server, "h-1-abc.0", true);
+    for id in ["said", "heard", "other"] {
+        hold(&server, "h-1-abc.0", format!(r#"{{"id":"{id}","action":"a"}}"#).as_bytes());
+    }
+    let broker = broker(server.url()).await;
+    let mut controls = broker.controls(&[queue()]).await;
+    broker.tell_cancelled(&queue(), &JobId::new("said").unwrap(), None).await.unwrap();
+    server.run(&["PUBLISH", "tempest:{q}:control", "cancel heard"]);
+    controls.next().await;
+    controls.next().await;
+    let recovered = broker.recover_tag("abc", CAUSE, Mode::Requeue).await.unwrap();
+    assert_eq!(recovered, Recovered { requeued: 1, dropped: 2, ..Recovered::default() });
+    assert!(list(&server, "tempest:{q}")[0].contains("other"));
 }
 
 /// More jobs than one page, in many queues; measured, not judged.

@@ -1,7 +1,7 @@
 //! Where a job of some id is.
 
-use tempest_broker::has_tag;
-use tempest_protocol::WorkerId;
+use tempest_broker::{Whereabouts, has_tag};
+use tempest_protocol::{Lane, WorkerId};
 
 use crate::place::{Place, name};
 
@@ -44,4 +44,43 @@ async fn a_run_list_of_a_wrong_type_is_said() {
     let refused =
         place.broker.holder(&place.queue, &name("j1"), |_: &WorkerId| true).await.expect_err("no list");
     assert!(refused.to_string().contains("WRONGTYPE"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_found_wherever_it_is() {
+    let place = Place::open().await;
+    let deep: Vec<_> = (0..200).map(|number| format!(r#"{{"action":"a","id":"w{number}"}}"#)).collect();
+    for frame in &deep {
+        place.server.run(&["RPUSH", "tempest:{q}:low", frame]);
+        place.server.run(&["ZADD", "tempest:{q}:later", "1", frame.replace("\"w", "\"l").as_str()]);
+        place.server.run(&["ZADD", "tempest:{q}:dead", "1", frame.replace("\"w", "\"d").as_str()]);
+    }
+    place.server.run(&["RPUSH", "tempest:{q}:low", "no job"]);
+    register(&place, "host-1-abc.0", &[r#"{"action":"a","id":"held"}"#]);
+    let find = async |id: &str, lanes: &[Lane]| {
+        let found = place.broker.find(&place.queue, &name(id), lanes).await.expect("looked");
+        found.map(|(place, job)| {
+            assert_eq!(job.envelope.id.map(|id| id.to_string()).as_deref(), Some(id));
+            place
+        })
+    };
+    for id in ["w0", "w71", "w199"] {
+        assert_eq!(find(id, &Lane::ALL).await, Some(Whereabouts::Waiting(Lane::Low)), "{id}");
+        assert_eq!(find(id, &[Lane::High]).await, None, "{id}");
+    }
+    for (id, place) in [("l0", Whereabouts::Later), ("l199", Whereabouts::Later), ("d100", Whereabouts::Dead)]
+    {
+        assert_eq!(find(id, &Lane::ALL).await, Some(place), "{id}");
+    }
+    assert_eq!(find("held", &[]).await, Some(Whereabouts::Held(name("host-1-abc"))));
+    assert_eq!(find("w200", &Lane::ALL).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_to_run_later_is_taken_back_by_its_bytes() {
+    let place = Place::open().await;
+    let frame = bytes::Bytes::from_static(br#"{"action":"a","id":"j"}"#);
+    place.server.run(&[b"ZADD" as &[u8], b"tempest:{q}:later", b"1", &frame]);
+    assert!(place.broker.take_back_later(&place.queue, &frame).await.expect("asked"));
+    assert!(!place.broker.take_back_later(&place.queue, &frame).await.expect("asked"));
 }

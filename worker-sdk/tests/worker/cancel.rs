@@ -66,6 +66,68 @@ async fn a_running_job_is_told_dropped_acked_and_not_answered() {
     assert_eq!((report.cancelled, report.done, report.failed), (1, 0, 0));
 }
 
+/// What it says then, it says to nobody: that is no failure, and nothing is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_because_it_was_told_has_neither_failed_nor_replied() {
+    let cluster = Cluster::start().await;
+    let began = Arc::new(Notify::new());
+    let begins = began.clone();
+    let give_up = move |fails: bool, context: Context| {
+        let begins = begins.clone();
+        async move {
+            begins.notify_one();
+            context.cancelled().await;
+            if fails { Err(Failed::new("handler_error", "half done")) } else { Any::Ok(Value::Null) }
+        }
+    };
+    let worker = Running::start(cluster.worker().on_job("give-up", give_up));
+    for fails in [true, false] {
+        let args = Raw::encode(tempest_protocol::Encoding::Json, &fails).expect("JSON");
+        let (mut unwaited, waited) = (background("give-up"), cluster.envelope("give-up"));
+        unwaited.id = Some(new_id());
+        for envelope in [unwaited, waited] {
+            let waiter = cluster.push(&envelope, &args).await;
+            began.notified().await;
+            let id = envelope.id.expect("it has one");
+            cluster.broker.control(&queue(), &format!("cancel {id}")).await.expect("said");
+            eventually("the job is gone", || cluster.held().is_empty());
+            no_reply(waiter).await;
+        }
+    }
+    assert_eq!((cluster.set("tempest:{q}:later"), cluster.set("tempest:{q}:dead")), (vec![], vec![]));
+    let report = worker.stop().await;
+    assert_eq!((report.cancelled, report.done, report.failed), (4, 0, 0));
+}
+
+/// It looks at the clock itself, and is quicker than its worker or too late for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_fails_when_its_deadline_has_passed_has_not_failed() {
+    let cluster = Cluster::start().await;
+    let fail_late = |(): (), context: Context| async move {
+        // Nothing can interrupt this.
+        while context.time_left().is_some_and(|left| !left.is_zero()) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Any::Err(Failed::new("handler_error", "too late"))
+    };
+    let worker = Running::start(cluster.worker().on_job("late", fail_late));
+    cluster.idle(1);
+    let (mut waited, mut unwaited) = (cluster.envelope("late"), background("late"));
+    waited.deadline_ms = cluster.broker.now_ms() + 200;
+    let waiter = cluster.push(&waited, &no_args()).await;
+    no_reply(waiter).await;
+    unwaited.deadline_ms = cluster.broker.now_ms() + 200;
+    cluster.push(&unwaited, &no_args()).await;
+    eventually("it is dead", || !cluster.set("tempest:{q}:dead").is_empty());
+    cluster.settled();
+    let dead = cluster.set("tempest:{q}:dead");
+    assert_eq!((dead.len(), dead[0]["error"]["code"].as_str()), (1, Some("expired")));
+    assert!(cluster.set("tempest:{q}:later").is_empty());
+    let report = worker.stop().await;
+    assert_eq!((report.expired, report.failed), (2, 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_in_hand_stands_in_the_lease() {
     let cluster = Cluster::start().await;
