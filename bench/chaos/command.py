@@ -71,10 +71,16 @@ async def _run(wish, plan, options):
         try:
             await fleet.begin()
             print(f"up after {time.monotonic() - begun:.1f} s; {len(plan)} faults, {len(asked)} ids", flush=True)
-            return await _judge(fleet, plan, asked, wish, begun)
+            return await _judge(fleet, plan, asked, wish, options, begun)
         finally:
             if options.keep:
                 shutil.copytree(fleet.folder, options.keep, dirs_exist_ok=True)
+
+
+def _again(wish, options):
+    """The command that does the same once more."""
+    given = {**asdict(wish), **{name: getattr(options, name) for name in ("requests_per_s", "jobs_per_s", "fsync")}}
+    return "bench/chaos/run " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
 
 
 def _write_down(fleet, striker, load, waiting):
@@ -84,7 +90,7 @@ def _write_down(fleet, striker, load, waiting):
     (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended}, indent=1))
 
 
-async def _judge(fleet, plan, asked, wish, begun):
+async def _judge(fleet, plan, asked, wish, options, begun):
     striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet)
     background = [asyncio.create_task(each) for each in (sampler.run(), fleet.keep())]
     await asyncio.gather(striker.carry_out(plan), load.give(asked))
@@ -103,7 +109,8 @@ async def _judge(fleet, plan, asked, wish, begun):
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
     return report.Result(
         wish=wish,
-        fsync=fleet.fsync,
+        fsync=options.fsync,
+        again=_again(wish, options),
         took_s=time.monotonic() - begun,
         account=ledger.settle(asked, known),
         strikes=striker.done,

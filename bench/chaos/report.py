@@ -15,6 +15,7 @@ class Result:
 
     wish: object
     fsync: str
+    again: str
     took_s: float
     account: object
     strikes: dict
@@ -57,7 +58,7 @@ def text(result):
     """The report for people."""
     account = result.account
     lines = [
-        f"seed {result.wish.seed}, fsync {result.fsync}, {result.took_s:.0f} s in all; again: {command(result)}",
+        f"seed {result.wish.seed}, fsync {result.fsync}, {result.took_s:.0f} s in all; again: {result.again}",
         "",
         *_columns("faults", result.strikes),
         *_columns("faults that found nobody", result.missed),
@@ -74,12 +75,6 @@ def text(result):
     if len(mistakes) > SHOWN_MAX:
         lines.append(f"and {len(mistakes) - SHOWN_MAX} more")
     return "\n".join(lines)
-
-
-def command(result):
-    """What gives the same plan again."""
-    wish = asdict(result.wish)
-    return "bench/chaos/run " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in wish.items())
 
 
 def _columns(title, counts):
@@ -115,6 +110,7 @@ def as_json(result):
     about = {
         "wish": asdict(result.wish),
         "fsync": result.fsync,
+        "again": result.again,
         "took_s": round(result.took_s, 1),
         "ids": account.ids,
         "outcomes": account.outcomes,
@@ -139,7 +135,7 @@ def page(result, date, machine):
     """The report as a dated page of bench/results."""
     verdict = "passed" if not result.mistakes else "FAILED"
     return (
-        f"# The ledger, {date}\n\n`{command(result)}` on {machine}: **{verdict}**, {result.account.ids} ids, lost "
+        f"# The ledger, {date}\n\n`{result.again}` on {machine}: **{verdict}**, {result.account.ids} ids, lost "
         f"{len(result.account.lost)}, wrong {len(result.account.wrong)}.\n\n"
         f"How to read it: [bench/chaos](../chaos/README.md).\n\n```\n{text(result)}\n```\n"
     )

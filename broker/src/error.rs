@@ -83,7 +83,22 @@ impl From<RedisError> for Error {
             Some(word) if !error.is_io_error() => {
                 Self::Refused { word: word.to_owned(), detail: error.detail().unwrap_or_default().to_owned() }
             }
-            _ => Self::Away(error.to_string()),
+            // An answer that was cut off is told in several lines; a log has one for each event.
+            _ => Self::Away(error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_cut_off_is_told_in_one_line() {
+        let detail = "Unexpected end of input\nUnexpected `123`\n".to_owned();
+        let error = Error::from(RedisError::from((ErrorKind::Parse, "Parse error at 0", detail)));
+        assert!(matches!(error, Error::Away(_)), "{error:?}");
+        assert!(error.to_string().contains("end of input; Unexpected `123`"), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
 }

@@ -311,9 +311,9 @@ async fn serve(
                 }
             }
             _ = probe.tick() => {
-                let silence = shared.heard.borrow().map(|heard| heard.elapsed());
-                if silence.is_some_and(|silence| silence > limits::PROBE + limits::PROBE / 2) {
-                    return Error::Away(format!("it has been silent for {silence:?}"));
+                let silence = shared.heard.borrow().map(|heard| heard.elapsed()).unwrap_or_default();
+                if silence > limits::PROBE + limits::PROBE / 2 {
+                    return Error::Away(format!("it has been silent for {} ms", silence.as_millis()));
                 }
                 let broker = shared.broker.clone();
                 let channel = shared.probe.clone();
