@@ -3,6 +3,8 @@
 use redis::{ErrorKind, RedisError};
 use tempest_protocol::Code;
 
+use crate::place;
+
 /// What went wrong.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -15,6 +17,9 @@ pub enum Error {
     /// No answer: the connection while the answer was due. Whether Redis did it is unknown.
     #[error("Redis is away: {0}")]
     Away(String),
+    /// No connection, because of certificates; one line that says what to do.
+    #[error("TLS with Redis fails: {0}")]
+    Tls(String),
     /// Redis answered with an error.
     #[error("Redis refuses: {word} {detail}")]
     Refused {
@@ -52,7 +57,9 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Wire(error) => error.code(),
-            Self::Down | Self::Away(_) | Self::Refused { .. } | Self::Setup(_) => Code::RedisAway,
+            Self::Down | Self::Away(_) | Self::Tls(_) | Self::Refused { .. } | Self::Setup(_) => {
+                Code::RedisAway
+            }
             Self::QueueFull { .. } => Code::QueueFull,
         }
     }
@@ -60,7 +67,7 @@ impl Error {
     /// What to do about it.
     pub fn trouble(&self) -> Trouble {
         match self {
-            Self::Down | Self::Away(_) => Trouble::Reconnect,
+            Self::Down | Self::Away(_) | Self::Tls(_) => Trouble::Reconnect,
             Self::Refused { word, .. } => match word.as_str() {
                 "UNBLOCKED" | "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK"
                 | "TRYAGAIN" => Trouble::Reconnect,
@@ -78,6 +85,9 @@ impl From<RedisError> for Error {
         if error.kind() == ErrorKind::AuthenticationFailed {
             // The client library keeps its own words for this one.
             return Self::Refused { word: "WRONGPASS".into(), detail: "user and password do not fit".into() };
+        }
+        if let Some(found) = place::certificate_trouble(&error) {
+            return Self::Tls(found);
         }
         match error.code() {
             Some(word) if !error.is_io_error() => {

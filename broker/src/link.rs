@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, Value,
+    Cmd, FromRedisValue, Pipeline, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use tempest_protocol::{RECONNECT, limits};
@@ -17,10 +17,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{Error, Settings, Stats, Trouble, clock, gather::Gather};
-
-/// How long a connection may take to come up.
-const CONNECT: Duration = Duration::from_secs(1);
+use crate::{Error, Settings, Stats, Trouble, clock, gather::Gather, place::Place};
 
 /// A connection that is up.
 #[derive(Clone)]
@@ -32,7 +29,7 @@ pub(crate) struct Up {
 
 #[derive(Clone)]
 pub(crate) struct Link {
-    client: Client,
+    place: Arc<Place>,
     state: Arc<watch::Sender<Option<Up>>>,
     stats: Arc<Stats>,
     gather: Arc<Gather>,
@@ -47,17 +44,17 @@ impl Link {
         tasks: &TaskTracker,
         closing: &CancellationToken,
     ) -> Result<Self, Error> {
-        let client = open(settings)?;
-        let mut connection =
-            dedicated(&client, limits::COMMAND_ANSWER).await.map_err(|error| no_redis(settings, &error))?;
+        let place = Arc::new(Place::of(settings)?);
+        let no_redis = |error| place.no_redis(&error);
+        let mut connection = place.dedicated(limits::COMMAND_ANSWER).await.map_err(no_redis)?;
         check_server(&mut connection).await?;
-        loaded(&mut connection).await.map_err(|error| no_redis(settings, &error))?;
-        learn_time(&mut connection, &clock).await.map_err(|error| no_redis(settings, &error))?;
+        loaded(&mut connection).await.map_err(no_redis)?;
+        learn_time(&mut connection, &clock).await.map_err(no_redis)?;
         let up = Up { connection, since: Instant::now(), generation: 0 };
         let state = Arc::new(watch::Sender::new(Some(up)));
-        let keep = keep(client.clone(), state.clone(), clock, stats.clone());
+        let keep = keep(place.clone(), state.clone(), clock, stats.clone());
         let closing = closing.clone();
-        let link = Self { client, state, stats, gather: Arc::default() };
+        let link = Self { place, state, stats, gather: Arc::default() };
         let (writer, closed) = (link.clone(), closing.clone());
         tasks.spawn(async move { writer.gather.write(&writer, &closed).await });
         tasks.spawn(async move { closing.run_until_cancelled(keep).await });
@@ -128,13 +125,12 @@ impl Link {
     /// A connection of one's own, for what blocks. `answer` is the client-side limit: past it the connection must be
     /// dropped, never used again.
     pub(crate) async fn dedicated(&self, answer: Duration) -> Result<MultiplexedConnection, Error> {
-        dedicated(&self.client, answer).await
+        self.place.dedicated(answer).await
     }
 
     /// A connection for subscriptions.
     pub(crate) async fn pubsub(&self) -> Result<redis::aio::PubSub, Error> {
-        let pubsub = tokio::time::timeout(CONNECT, self.client.get_async_pubsub()).await;
-        pubsub.map_err(|_| Error::Away("connecting took too long".into()))?.map_err(Error::from)
+        self.place.pubsub().await
     }
 
     /// Marks the connection as broken if the answer says so.
@@ -153,51 +149,12 @@ impl Link {
     }
 }
 
-pub(crate) fn open(settings: &Settings) -> Result<Client, Error> {
-    let wrong = |error: redis::RedisError| {
-        Error::Setup(format!(
-            "the Redis URL {:?} is not understood ({error}); it looks like redis://127.0.0.1:6379",
-            settings.shown_url()
-        ))
-    };
-    let info = settings.url.as_str().into_connection_info().map_err(wrong)?;
-    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-    Client::open(info.set_tcp_settings(tcp)).map_err(wrong)
-}
-
-pub(crate) fn no_redis(settings: &Settings, error: &Error) -> Error {
-    Error::Setup(match error {
-        Error::Refused { word, detail } => {
-            format!("Redis at {} refuses: {word} {detail}; check user and password", settings.shown_url())
-        }
-        _ => format!(
-            "cannot reach Redis at {} ({}); start one (redis-server) or name another with --redis-url or TEMPEST_REDIS_URL",
-            settings.shown_url(),
-            one_line(error)
-        ),
-    })
-}
-
-/// What is not Redis is quoted by the parser over several lines.
-fn one_line(error: &Error) -> String {
-    error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
-}
-
 /// A call on a connection that has no limit of its own, such as one for subscriptions.
 pub(crate) async fn within<T>(call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Error> {
     match tokio::time::timeout(limits::COMMAND_ANSWER, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::Away("no answer in time".into())),
     }
-}
-
-pub(crate) async fn dedicated(client: &Client, answer: Duration) -> Result<MultiplexedConnection, Error> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(answer))
-        .set_pipeline_buffer_size(4_096)
-        .set_write_backpressure_boundary(256 << 10);
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
 /// Refuses a Redis on which nothing would be safe.
@@ -250,7 +207,7 @@ async fn learn_time(connection: &mut MultiplexedConnection, clock: &clock::Clock
 
 /// Connects whenever the connection is gone; learns the time on each connection and each minute.
 async fn keep(
-    client: Client,
+    place: Arc<Place>,
     state: Arc<watch::Sender<Option<Up>>>,
     clock: Arc<clock::Clock>,
     stats: Arc<Stats>,
@@ -263,7 +220,7 @@ async fn keep(
         if gone {
             warn!("the connection to Redis is gone; connecting again");
             generation += 1;
-            let up = reconnect(&client, &clock, generation).await;
+            let up = reconnect(&place, &clock, generation).await;
             info!("connected to Redis again");
             stats.reconnects.commands.count();
             state.send_replace(Some(up));
@@ -275,10 +232,10 @@ async fn keep(
     }
 }
 
-async fn reconnect(client: &Client, clock: &clock::Clock, generation: u64) -> Up {
+async fn reconnect(place: &Place, clock: &clock::Clock, generation: u64) -> Up {
     for failures in 1.. {
         tokio::time::sleep(RECONNECT.bound(failures).mul_f64(fastrand::f64())).await;
-        if let Ok(mut connection) = dedicated(client, limits::COMMAND_ANSWER).await
+        if let Ok(mut connection) = place.dedicated(limits::COMMAND_ANSWER).await
             && ready(&mut connection).await
             && learn_time(&mut connection, clock).await.is_ok()
         {

@@ -7,6 +7,7 @@ use std::{
 
 use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
+use tempest_broker::Tls;
 
 use crate::failure::Failure;
 
@@ -41,6 +42,9 @@ impl UpFile {
     pub(crate) fn value(&self, key: &str) -> Option<String> {
         let field = match key {
             "redis.url" => "redis_url",
+            "redis.ca_file" => "redis_ca_file",
+            "redis.cert_file" => "redis_cert_file",
+            "redis.key_file" => "redis_key_file",
             "redis.prefix" => "prefix",
             "redis.topic_prefix" => "topic_prefix",
             _ => return None,
@@ -60,6 +64,7 @@ pub(crate) struct Claimed {
 pub(crate) struct Addresses<'a> {
     pub(crate) front: &'a str,
     pub(crate) redis_url: &'a str,
+    pub(crate) redis_tls: Tls,
     pub(crate) prefix: &'a str,
     pub(crate) topic_prefix: &'a str,
 }
@@ -98,9 +103,13 @@ impl Claimed {
 
     /// Tells other commands where the cluster is. Whoever reads it sees all of it or nothing.
     pub(crate) fn announce(&self, addresses: &Addresses<'_>) -> Result<(), Failure> {
+        let Tls { ca_file, cert_file, key_file } = addresses.redis_tls.absolute();
         let content = json!({
             "front": addresses.front,
             "redis_url": addresses.redis_url,
+            "redis_ca_file": ca_file,
+            "redis_cert_file": cert_file,
+            "redis_key_file": key_file,
             "prefix": addresses.prefix,
             "topic_prefix": addresses.topic_prefix,
             "pid": std::process::id(),

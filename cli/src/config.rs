@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tempest_broker::Settings;
+use tempest_broker::{Settings, Tls};
 use tempest_front::{AdminConfig, Certificate, FrontConfig, HttpConfig, Proxies, Route, TlsConfig};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
@@ -161,7 +161,12 @@ impl Config {
 
     /// How to reach a cluster at this URL, or at the one in force.
     pub(crate) fn broker(&self, url: Option<String>, client_name: &str) -> Settings {
+        let file = |name| {
+            let text = &self.values.iter().find(|value| value.setting.variable == name)?.text;
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        };
         Settings {
+            tls: Tls::of(file),
             prefix: Prefix::new(self.text("redis.prefix")).unwrap_or_default(),
             topic_prefix: self.text("redis.topic_prefix").to_owned(),
             ..Settings::new(url.unwrap_or_else(|| self.text("redis.url").to_owned()), client_name)
@@ -242,6 +247,9 @@ impl Config {
             wrong.push(
                 "front.listen and tls.listen are empty: name an address like localhost:1337".to_owned(),
             );
+        }
+        if given("redis.cert_file") != given("redis.key_file") {
+            wrong.push("redis.cert_file and redis.key_file go together: one of them is missing".to_owned());
         }
         if wrong.is_empty() { Ok(()) } else { Err(Failure::usage(wrong)) }
     }

@@ -150,6 +150,12 @@ settings! {
         "Where operators and probes ask: /healthz, /readyz, /metrics; empty is nowhere. If 1338 is taken and no address was named, a free port.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
+    "redis.ca_file" "redis-ca-file" "TEMPEST_REDIS_CA_FILE" (Kind::Path) "" [CONNECT | FRONT | UP]
+        "Whose signature the certificate of a rediss:// Redis must bear, a PEM file; empty is any authority this machine knows.";
+    "redis.cert_file" "redis-cert-file" "TEMPEST_REDIS_CERT_FILE" (Kind::Path) "" [CONNECT | FRONT | UP]
+        "The certificate shown to a rediss:// Redis that asks for one (tls-auth-clients), a PEM file.";
+    "redis.key_file" "redis-key-file" "TEMPEST_REDIS_KEY_FILE" (Kind::Path) "" [CONNECT | FRONT | UP]
+        "The private key of redis.cert_file, a PEM file.";
     "redis.port" "redis-port" "TEMPEST_REDIS_PORT" (Kind::Integer { min: 0, max: 65_535 }) "6379" [UP]
         "Port of the private Redis; 0 is any free one. If 6379 is taken and no port was named, a free one.";
     "redis.prefix" "prefix" "TEMPEST_PREFIX" (Kind::Prefix) "tempest" [CONNECT | FRONT | UP]

@@ -135,6 +135,9 @@ fn environment(spec: &WorkerSpec, settings: &Settings) -> Vec<(&'static str, Str
         ("TEMPEST_QUEUE", queues.join(",")),
         ("TEMPEST_LANES", lanes.join(",")),
     ];
+    // A worker may run in a folder of its own.
+    let tls = settings.tls.absolute();
+    environment.extend(tls.variables().map(|(name, file)| (name, file.to_string_lossy().into_owned())));
     // Else what a Python worker prints appears only when it ends.
     if std::env::var_os("PYTHONUNBUFFERED").is_none() {
         environment.push(("PYTHONUNBUFFERED", "1".into()));

@@ -1,8 +1,8 @@
 //! How a worker is set up: what the program says, and where it says nothing, the environment.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
-use tempest_broker::Settings;
+use tempest_broker::{Settings, Tls};
 use tempest_protocol::{Lane, Prefix, Queue, limits};
 
 /// Where Redis is if nobody says.
@@ -18,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) grace: Duration,
     pub(crate) run_max: Duration,
     pub(crate) url: String,
+    pub(crate) tls: Tls,
     pub(crate) prefix: Prefix,
     pub(crate) topic_prefix: String,
     pub(crate) tag: Option<String>,
@@ -26,7 +27,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Everything from variables: `TEMPEST_REDIS_URL`, `TEMPEST_PREFIX`, `TEMPEST_TOPIC_PREFIX`, `TEMPEST_QUEUE`,
-    /// `TEMPEST_LANES`, `TEMPEST_CONCURRENCY`, `TEMPEST_WORKER_TAG`. `variable` gives the text of one, if it is set.
+    /// `TEMPEST_LANES`, `TEMPEST_CONCURRENCY`, `TEMPEST_WORKER_TAG`, and those of [`Tls`]. `variable` gives the text of one, if it is set.
     pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut mistakes = Vec::new();
         let variable =
@@ -38,6 +39,7 @@ impl Options {
             grace: GRACE,
             run_max: limits::RUN_MAX,
             url: variable("TEMPEST_REDIS_URL").text.unwrap_or_else(|| URL.to_owned()),
+            tls: Tls::of(|name| variable(name).text.map(PathBuf::from)),
             prefix: variable("TEMPEST_PREFIX").value(Prefix::default(), &mut mistakes),
             topic_prefix: variable("TEMPEST_TOPIC_PREFIX").text.unwrap_or_default(),
             tag: variable("TEMPEST_WORKER_TAG").text,
@@ -76,6 +78,7 @@ impl Options {
 
     pub(crate) fn settings(&self) -> Settings {
         Settings {
+            tls: self.tls.clone(),
             prefix: self.prefix.clone(),
             topic_prefix: self.topic_prefix.clone(),
             ..Settings::new(&self.url, "tempest-worker")

@@ -1,5 +1,7 @@
 //! The broker side of a caller against a private redis-server: setup, push, mailboxes, live topics, control.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/server.rs"]
@@ -12,6 +14,7 @@ mod parts;
 mod push;
 mod restart;
 mod setup;
+mod tls;
 mod together;
 mod topics;
 mod topics_rebuilt;

@@ -7,6 +7,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -52,7 +53,19 @@ impl Server {
                 return Self { port, dir, options, running: Some(running) };
             }
         }
-        panic!("no redis-server could be started; is it installed?");
+        panic!("no {} could be started; is it installed?", program());
+    }
+
+    /// A server that also speaks TLS, with the certificate of these files; it takes clients without one unless it
+    /// `wants` a certificate of this authority. Gives the port of that.
+    pub fn start_tls(authority: &Path, cert: &Path, key: &Path, wants: bool) -> (Self, u16) {
+        let text = |path: &Path| path.to_str().expect("a path of text").to_owned();
+        let (authority, cert, key, port) = (text(authority), text(cert), text(key), free_port());
+        let name = port.to_string();
+        let tls = ["--tls-port", &name, "--tls-ca-cert-file", &authority, "--tls-cert-file", &cert];
+        let rest =
+            ["--tls-key-file", &key, "--save", "", "--tls-auth-clients", if wants { "yes" } else { "no" }];
+        (Self::start_with(&[&tls[..], &rest].concat()), port)
     }
 
     pub fn port(&self) -> u16 {
@@ -129,12 +142,19 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound listener has an address").port()
 }
 
-const KEEPER: &str =
-    r#"redis-server "$@" >/dev/null 2>&1 & echo $!; read -r _; kill -9 $! 2>/dev/null; wait"#;
+const KEEPER: &str = r#""$0" "$@" >/dev/null 2>&1 & echo $!; read -r _; kill -9 $! 2>/dev/null; wait"#;
+
+/// The program: `TEMPEST_TEST_REDIS` names another one that speaks like Redis, such as `valkey-server`.
+fn program() -> String {
+    std::env::var("TEMPEST_TEST_REDIS")
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "redis-server".into())
+}
 
 fn launch(port: u16, dir: &TempDir, options: &[String]) -> Option<Running> {
     let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
+    command.args(["-c", KEEPER, &program(), "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
     command.arg(dir.path()).args(options);
     let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");
     let mut pid = String::new();

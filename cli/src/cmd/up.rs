@@ -220,6 +220,7 @@ fn announce(config: &Config, claimed: &Claimed, broker: &Broker, urls: &[String]
     claimed.announce(&Addresses {
         front: urls.first().map_or("", String::as_str),
         redis_url: &settings.url,
+        redis_tls: settings.tls.clone(),
         prefix: settings.prefix.as_str(),
         topic_prefix: &config.broker(None, "").topic_prefix,
     })

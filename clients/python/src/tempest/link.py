@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import select
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,8 +22,10 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, parse_url
 from redis.retry import Retry
 
+from . import settings
 from .errors import RedisAway, Refused, SetupError, TempestError
 from .limits import COMMAND_ANSWER_S, RECONNECT_BASE_MS, RECONNECT_CAP_MS, backoff_cap_ms
+from .tls import Files, TlsConnection, Untrusted, told
 
 Command = tuple[Any, ...]
 
@@ -56,19 +59,38 @@ def _refused(message: str) -> Refused:
 
 
 class Place:
-    """Where Redis is. Raises :class:`SetupError` for a URL that is none."""
+    """Where Redis is. Raises :class:`SetupError` for a URL that is none, and for certificates that cannot be used."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, files: Files | None = None) -> None:
         try:
             self._options = dict(parse_url(url))  # type: ignore[no-untyped-call]
             parts = urlsplit(url)
             self.shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
             """The URL without its secrets."""
+            self.hint = ""
+            """What else may be wrong if nobody answers: empty or a clause."""
         except ValueError as error:
             raise SetupError(f"{url!r} is no Redis URL ({error}): use one like redis://127.0.0.1:6379") from None
         self._connection = self._options.pop("connection_class", Connection)
+        if parts.scheme == "rediss":
+            self._use_tls(files or settings.tls_files(), parts.fragment)
         for name in ("max_connections", "timeout"):
             self._options.pop(name, None)
+
+    def _use_tls(self, files: Files, fragment: str) -> None:
+        if fragment == "insecure":
+            raise SetupError(
+                f"{self.shown} would trust whoever answers, so #insecure is not served: name the authority of its "
+                "certificate with TEMPEST_REDIS_CA_FILE"
+            )
+        if not any(name.startswith("ssl_") for name in self._options):  # else it is said in redis-py's own words
+            files.check()
+            self._connection = TlsConnection
+            self._options["files"] = files
+            if files.cert is None:
+                self.hint = (
+                    "if it wants to see a certificate, name one with TEMPEST_REDIS_CERT_FILE and TEMPEST_REDIS_KEY_FILE; "
+                )
 
     def open(self, answer_s: float = COMMAND_ANSWER_S) -> Link:
         """Connects. ``answer_s`` is how long an answer may take before the connection counts as broken.
@@ -89,7 +111,10 @@ class Place:
             del options["socket_keepalive"]  # a Unix socket has none
             if issubclass(self._connection, redis.UnixDomainSocketConnection):
                 del options["socket_connect_timeout"]
-        return Link(self._connection(**options))
+        connection = self._connection(**options)
+        # What redis-py says of itself needs a right of its own; how to silence it depends on its version.
+        connection.driver_info = connection.lib_name = connection.lib_version = None
+        return Link(connection)
 
 
 def pack(commands: Iterable[Command]) -> bytes:
@@ -162,7 +187,10 @@ class Link:
 
     def _broke(self, error: OSError) -> RedisAway:
         self.close()
-        return RedisAway(str(error))
+        # Whether it takes our certificate, Redis says only after the handshake of TLS 1.3.
+        if isinstance(error, ssl.SSLEOFError):
+            return RedisAway("Redis closed the connection")
+        return Untrusted(told(error)) if isinstance(error, ssl.SSLError) else RedisAway(str(error))
 
     def ask(self, *command: Any) -> Any:
         """Sends one command and gives its answer. Raises :class:`RedisAway` or :class:`Refused`."""

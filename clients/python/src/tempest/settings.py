@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .errors import SetupError, WireError
 from .names import check_lane, check_name
+from .tls import Files
 
 _TAG = re.compile("[a-z0-9]{1,32}")
 _lock = threading.Lock()
@@ -20,6 +21,12 @@ _started = 0
 def redis_url(given: str | None) -> str:
     """The URL of Redis: as given, else ``TEMPEST_REDIS_URL``, else the default port of this machine."""
     return given or os.environ.get("TEMPEST_REDIS_URL") or "redis://127.0.0.1:6379"
+
+
+def tls_files() -> Files:
+    """Certificates for a ``rediss://`` URL: ``TEMPEST_REDIS_CA_FILE``, ``TEMPEST_REDIS_CERT_FILE`` and
+    ``TEMPEST_REDIS_KEY_FILE``, each empty or a file in PEM."""
+    return Files(*(os.environ.get(f"TEMPEST_REDIS_{name}_FILE") or None for name in ("CA", "CERT", "KEY")))
 
 
 def prefix(given: str | None) -> str:

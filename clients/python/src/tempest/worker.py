@@ -24,6 +24,7 @@ from .names import Keys, check_name
 from .outbox import Outbox
 from .presence import Identity, Presence, Source
 from .slot import Slot
+from .tls import Untrusted
 
 log = logging.getLogger("tempest")
 
@@ -255,9 +256,11 @@ def ready(place: Place) -> Link:
             link = place.open()
             _check_server(place, link)
             return link
+        except Untrusted as error:
+            raise SetupError(f"cannot speak TLS with Redis at {place.shown}: {error.detail}") from None
         except RedisAway as error:
             raise SetupError(
-                f"no Redis at {place.shown} ({error.detail.rstrip('.')}): start one with `redis-server`, "
+                f"no Redis at {place.shown} ({error.detail.rstrip('.')}): {place.hint}start one with `redis-server`, "
                 "or say where it is with TEMPEST_REDIS_URL"
             ) from None
         except Refused as error:
