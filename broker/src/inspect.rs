@@ -9,12 +9,12 @@ use std::{
 };
 
 use redis::{
-    Client, ConnectionAddr, FromRedisValue, Pipeline, Value, aio::ConnectionLike, aio::MultiplexedConnection,
-    cmd, pipe,
+    ConnectionAddr, FromRedisValue, Pipeline, Value, aio::ConnectionLike, aio::MultiplexedConnection, cmd,
+    pipe,
 };
 use tempest_protocol::limits;
 
-use crate::{Error, Settings, clock::millis, link, rights};
+use crate::{Error, Settings, Tls, clock::millis, place::Place, rights, rights::who};
 
 /// How often the round trip is measured.
 const PINGS: usize = 100;
@@ -41,6 +41,8 @@ pub struct Inspection {
     pub prompt: String,
     /// Whether it is reached over the loopback or a socket of the file system.
     pub local: bool,
+    /// The certificates it is reached with in TLS; none without TLS.
+    pub tls: Option<Tls>,
     /// The fields of `INFO`; empty if this account may not ask.
     pub info: BTreeMap<String, String>,
     /// Options of the server, those that this account may read.
@@ -60,6 +62,8 @@ pub struct Denied {
     pub command: String,
     /// What does without it. Empty: Tempest cannot.
     pub without: &'static str,
+    /// Whether a front does it; else only workers, supervisors, callers or publishers do.
+    pub front: bool,
 }
 
 impl Inspection {
@@ -67,16 +71,17 @@ impl Inspection {
     ///
     /// Errors: [`Error::Setup`] with one line that says what to do: it cannot be reached, or refuses this account.
     pub async fn of(settings: &Settings) -> Result<Self, Error> {
-        let client = link::open(settings)?;
-        let no_redis = |error| link::no_redis(settings, &error);
-        let mut connection = link::dedicated(&client, limits::COMMAND_ANSWER).await.map_err(no_redis)?;
+        let place = Place::of(settings)?;
+        let no_redis = |error| place.no_redis(&error);
+        let mut connection = place.dedicated(limits::COMMAND_ANSWER).await.map_err(no_redis)?;
         let pings = pings(&mut connection).await.map_err(no_redis)?;
         let clock_ahead_ms = clock_ahead(&mut connection).await.map_err(no_redis)?;
         let info = cmd("INFO").query_async::<String>(&mut connection).await.unwrap_or_default();
         let options = options(&mut connection).await.map_err(no_redis)?;
         let denied = denied(&mut connection, settings).await.map_err(no_redis)?;
-        let (prompt, local) = reached(&client);
-        Ok(Self { prompt, local, info: fields(&info), options, pings, clock_ahead_ms, denied })
+        let (prompt, local) = reached(&place);
+        let tls = place.speaks_tls().then(|| settings.tls.clone());
+        Ok(Self { prompt, local, tls, info: fields(&info), options, pings, clock_ahead_ms, denied })
     }
 
     /// A field of `INFO` or an option as a number.
@@ -137,7 +142,8 @@ async fn options(connection: &mut MultiplexedConnection) -> Result<BTreeMap<Stri
 /// Lets Redis judge each command without running it: inside `MULTI` it is checked and queued, and then discarded. That
 /// needs no more rights than the commands themselves, which `ACL DRYRUN` does.
 async fn denied(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<Vec<Denied>, Error> {
-    let wanted = rights::wanted(settings);
+    let mut wanted = rights::wanted(settings);
+    wanted.retain(rights::Right::fits_in_multi);
     let mut commands = pipe();
     commands.cmd("MULTI");
     wanted.iter().for_each(|right| {
@@ -147,10 +153,16 @@ async fn denied(connection: &mut MultiplexedConnection, settings: &Settings) -> 
     let answers = ask_all(connection, &commands).await?;
     let refused = |answer: &Result<Value, Error>| matches!(answer, Err(Error::Refused { word, .. }) if word == "NOPERM");
     if answers.first().is_some_and(refused) {
-        return Ok(vec![Denied { command: "MULTI".into(), without: "" }]);
+        return Ok(vec![Denied { command: "MULTI".into(), without: "", front: true }]);
     }
     let judged = wanted.iter().zip(answers.iter().skip(1)).filter(|(_, answer)| refused(answer));
-    Ok(judged.map(|(right, _)| Denied { command: right.text(), without: right.without }).collect())
+    Ok(judged
+        .map(|(right, _)| Denied {
+            command: right.text(),
+            without: right.without,
+            front: right.who & who::FRONT != 0,
+        })
+        .collect())
 }
 
 async fn ask_all(
@@ -167,8 +179,8 @@ fn fields(info: &str) -> BTreeMap<String, String> {
 }
 
 /// How a person reaches it, and whether it is on this machine.
-fn reached(client: &Client) -> (String, bool) {
-    let prompt = |host: &str, port: u16, tls: bool| {
+fn reached(place: &Place) -> (String, bool) {
+    let prompt = |host: &str, port: u16, options: &str| {
         let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let mut prompt = "redis-cli".to_owned();
         if !local {
@@ -177,14 +189,11 @@ fn reached(client: &Client) -> (String, bool) {
         if port != 6_379 {
             prompt += &format!(" -p {port}");
         }
-        if tls {
-            prompt += " --tls";
-        }
-        (prompt, local)
+        (prompt + options, local)
     };
-    match client.get_connection_info().addr() {
-        ConnectionAddr::Tcp(host, port) => prompt(host, *port, false),
-        ConnectionAddr::TcpTls { host, port, .. } => prompt(host, *port, true),
+    match place.address() {
+        ConnectionAddr::Tcp(host, port) => prompt(host, *port, ""),
+        ConnectionAddr::TcpTls { host, port, .. } => prompt(host, *port, &place.tls_options()),
         ConnectionAddr::Unix(path) => (format!("redis-cli -s {}", path.display()), true),
         _ => ("redis-cli".into(), false),
     }
@@ -197,13 +206,16 @@ mod tests {
     #[test]
     fn a_person_is_told_how_to_reach_it() {
         let prompt = |url: &str| {
-            let client = link::open(&Settings::new(url, "")).expect("a good URL");
-            reached(&client)
+            let mut place = Place::of(&Settings::new(url, "")).expect("a good URL");
+            place.tls.ca_file = Some("ca.pem".into());
+            reached(&place)
         };
         assert_eq!(prompt("redis://127.0.0.1:6379"), ("redis-cli".into(), true));
         assert_eq!(prompt("redis://u:secret@localhost:7000/2"), ("redis-cli -p 7000".into(), true));
         assert_eq!(prompt("redis://10.0.0.5"), ("redis-cli -h 10.0.0.5".into(), false));
         assert_eq!(prompt("unix:///run/redis.sock"), ("redis-cli -s /run/redis.sock".into(), true));
+        let tls = ("redis-cli -h r.test -p 6380 --tls --cacert ca.pem".into(), false);
+        assert_eq!(prompt("rediss://r.test:6380"), tls);
     }
 
     #[test]

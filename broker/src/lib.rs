@@ -4,6 +4,7 @@
 //! type into `redis-cli`; `protocol/SPEC.md` says which. Connections come back by themselves for ever, and what was
 //! in flight when one broke is reported as [`Error::Away`], never repeated silently.
 
+pub mod acl;
 mod cancelled;
 mod claim;
 mod clock;
@@ -17,6 +18,7 @@ mod lease;
 mod link;
 mod look;
 mod mailbox;
+mod place;
 mod presence;
 mod queue;
 mod rarely;
@@ -49,7 +51,7 @@ pub use presence::{Presence, Prospect, QueueState, WorkerState};
 pub use queue::Caps;
 pub use rarely::Rarely;
 pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
-pub use settings::Settings;
+pub use settings::{Settings, Tls};
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};
 pub use topic::{Live, Outlet, Subscription, Topics};

@@ -1,13 +1,57 @@
-//! What Tempest does to Redis, as commands on names like its own: what an account must be allowed to.
+//! What Tempest does to Redis, as commands on names like its own, and who does it: the one table that `tempest doctor`
+//! asks Redis about and [`crate::acl`] writes accounts from. A debug build refuses to send a command it does not name.
+
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use redis::{Cmd, cmd};
 use tempest_protocol::{Keys, Lane, Mailbox, Queue, Topic, WorkerId};
 
 use crate::Settings;
 
+/// Who does something, a bit each.
+pub(crate) mod who {
+    pub(crate) const FRONT: u8 = 1;
+    pub(crate) const WORKER: u8 = 2;
+    /// Whoever pushes jobs and reads their replies.
+    pub(crate) const CALLER: u8 = 4;
+    pub(crate) const PUBLISHER: u8 = 8;
+    pub(crate) const SUPERVISOR: u8 = 16;
+    /// Whoever only looks.
+    pub(crate) const INSPECTOR: u8 = 32;
+    /// Whoever has a keeper: recovery, what is due, old mailboxes.
+    pub(crate) const KEEPER: u8 = FRONT | SUPERVISOR;
+    pub(crate) const ALL: u8 = 63;
+}
+use who::{ALL, CALLER, FRONT, INSPECTOR, KEEPER, PUBLISHER, SUPERVISOR, WORKER};
+
+/// What a command touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum On {
+    Nothing,
+    Queue,
+    Queues,
+    Mailboxes,
+    Sweep,
+    Mailbox,
+    About,
+    Topic,
+    Control,
+    Probe,
+}
+
+/// What a command does to its keys, in the words of Redis' key specifications.
+pub(crate) const READ: u8 = 1;
+pub(crate) const WRITE: u8 = 2;
+const BOTH: u8 = READ | WRITE;
+
 /// A command that is wanted.
 pub(crate) struct Right {
     words: Vec<String>,
+    pub(crate) on: On,
+    /// Bits of [`READ`] and [`WRITE`].
+    pub(crate) access: u8,
+    /// Bits of [`who`].
+    pub(crate) who: u8,
     /// What does without it. Empty: Tempest cannot.
     pub(crate) without: &'static str,
 }
@@ -23,27 +67,49 @@ impl Right {
     pub(crate) fn text(&self) -> String {
         self.words.join(" ")
     }
+
+    pub(crate) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Its name in a rule: `rpush`, `client|id`.
+    pub(crate) fn name(&self) -> String {
+        let verb = self.words[0].to_lowercase();
+        match verb.as_str() {
+            "client" | "memory" | "object" => format!("{verb}|{}", self.words[1].to_lowercase()),
+            _ => verb,
+        }
+    }
+
+    /// Whether Redis may be asked about it inside `MULTI`: these would end that.
+    pub(crate) fn fits_in_multi(&self) -> bool {
+        !["MULTI", "EXEC", "DISCARD"].contains(&self.words[0].as_str())
+    }
+
+    fn without(self, without: &'static str) -> Self {
+        Self { without, ..self }
+    }
 }
 
-/// Everything that fronts, workers and recovery do. Nothing of it is meant to be run: the names are made up.
+/// Everything that anybody does. Nothing of it is meant to be run: the names are made up.
 pub(crate) fn wanted(settings: &Settings) -> Vec<Right> {
     let keys = Keys::new(settings.prefix.clone());
     let mut wanted = on_queues(&keys);
     wanted.extend(on_mailboxes(&keys));
+    wanted.extend(on_sets(&keys));
     wanted.extend(on_channels(&keys, &settings.topic_prefix));
-    wanted.extend([
-        right(&["SCAN", "0"], "the hourly sweep finds nothing"),
-        right(&["INFO"], "version, eviction and memory are not checked"),
-        right(
-            &["CLIENT", "ID"],
-            "a job in another lane waits up to two seconds for a worker of several lanes",
-        ),
-        right(
-            &["CLIENT", "UNBLOCK", "0"],
-            "a job in another lane waits up to two seconds for a worker of several lanes",
-        ),
-    ]);
+    wanted.extend(on_nothing());
     wanted
+}
+
+/// Whether the table names a command of this verb.
+pub(crate) fn knows(verb: &[u8]) -> bool {
+    static VERBS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let verbs = VERBS.get_or_init(|| {
+        let wanted = wanted(&Settings::new("", ""));
+        wanted.into_iter().filter_map(|right| right.words.into_iter().next()).collect()
+    });
+    std::str::from_utf8(verb).is_ok_and(|verb| verbs.contains(verb))
 }
 
 fn on_queues(keys: &Keys) -> Vec<Right> {
@@ -51,74 +117,116 @@ fn on_queues(keys: &Keys) -> Vec<Right> {
     let worker = WorkerId::new("doctor-0-0").expect("a good name");
     let (lane, run) = (keys.lane(&queue, Lane::Normal), keys.run(&queue, &worker, 0));
     let (workers, lease) = (keys.workers(&queue), keys.lease(&queue, &worker));
-    let (later, dead, queues) = (keys.later(&queue), keys.dead(&queue), keys.queues());
-    [
-        &["RPUSH", &lane, "x"][..],
-        &["LPUSH", &lane, "x"],
-        &["LLEN", &lane],
-        &["LREM", &lane, "1", "x"],
-        &["LRANGE", &run, "0", "-1"],
-        &["BLMOVE", &lane, &run, "LEFT", "RIGHT", "1"],
-        &["LMOVE", &lane, &run, "LEFT", "RIGHT"],
-        &["DEL", &run],
-        &["SADD", &queues, "doctor"],
-        &["SREM", &queues, "doctor"],
-        &["SMEMBERS", &queues],
-        &["SADD", &workers, "x"],
-        &["SREM", &workers, "x"],
-        &["SMEMBERS", &workers],
-        &["SET", &lease, "x", "PX", "1"],
-        &["GET", &lease],
-        &["DEL", &lease],
-        &["EXISTS", &lease],
-        &["ZADD", &later, "1", "x"],
-        &["ZRANGE", &later, "0", "1", "BYSCORE"],
-        &["ZREM", &later, "x"],
-        &["ZSCORE", &later, "x"],
-        &["ZCARD", &dead],
-        &["ZADD", &dead, "1", "x"],
-        &["ZREMRANGEBYRANK", &dead, "0", "0"],
-        &["ZREMRANGEBYSCORE", &dead, "0", "0"],
-        &["EVAL", "return 0", "1", &run],
-        &["EVALSHA", "0000000000000000000000000000000000000000", "1", &run],
-        &["SET", &keys.sweep(), "x", "NX", "PX", "1"],
-    ]
-    .into_iter()
-    .map(|words| right(words, ""))
-    .chain([
-        right(&["MEMORY", "USAGE", &lane], "lanes are capped by jobs, not by bytes"),
-        right(&["OBJECT", "IDLETIME", &run], "the hourly sweep removes no forgotten mailbox"),
-    ])
-    .collect()
+    let (later, dead) = (keys.later(&queue), keys.dead(&queue));
+    let rows: [(u8, u8, &[&str]); 30] = [
+        (FRONT | CALLER | WORKER | SUPERVISOR, WRITE, &["RPUSH", &lane, "x"]),
+        (WORKER | KEEPER, WRITE, &["LPUSH", &lane, "x"]),
+        (WORKER | KEEPER | INSPECTOR, READ, &["LLEN", &lane]),
+        (KEEPER | INSPECTOR, READ, &["LINDEX", &lane, "0"]),
+        (FRONT | CALLER | WORKER | SUPERVISOR, WRITE, &["LREM", &lane, "1", "x"]),
+        (WORKER | KEEPER, READ, &["LRANGE", &run, "0", "-1"]),
+        (WORKER, BOTH, &["BLMOVE", &lane, &run, "LEFT", "RIGHT", "1"]),
+        (WORKER, BOTH, &["LMOVE", &lane, &run, "LEFT", "RIGHT"]),
+        (WORKER, WRITE, &["DEL", &run]),
+        (WORKER | KEEPER, WRITE, &["SADD", &workers, "x"]),
+        (WORKER | KEEPER, WRITE, &["SREM", &workers, "x"]),
+        (KEEPER | INSPECTOR, READ, &["SMEMBERS", &workers]),
+        (WORKER | SUPERVISOR, WRITE, &["SET", &lease, "x", "PX", "1"]),
+        (KEEPER | INSPECTOR, READ, &["GET", &lease]),
+        (WORKER | SUPERVISOR, WRITE, &["DEL", &lease]),
+        (KEEPER, READ, &["EXISTS", &lease]),
+        (WORKER | KEEPER, WRITE, &["ZADD", &later, "1", "x"]),
+        (KEEPER, READ, &["ZRANGE", &later, "0", "1", "BYSCORE"]),
+        (WORKER | KEEPER, WRITE, &["ZREM", &later, "x"]),
+        (KEEPER, READ, &["ZSCORE", &later, "x"]),
+        (KEEPER | INSPECTOR, READ, &["ZCARD", &dead]),
+        (WORKER | KEEPER, WRITE, &["ZADD", &dead, "1", "x"]),
+        (WORKER | KEEPER, WRITE, &["ZREMRANGEBYRANK", &dead, "0", "0"]),
+        (KEEPER, WRITE, &["ZREMRANGEBYSCORE", &dead, "0", "0"]),
+        (WORKER, WRITE, &["RPUSH", &run, "x"]),
+        (WORKER | KEEPER, WRITE, &["LREM", &run, "1", "x"]),
+        (WORKER | KEEPER | INSPECTOR, READ, &["LLEN", &run]),
+        (KEEPER | INSPECTOR, READ, &["LINDEX", &run, "-1"]),
+        (KEEPER, BOTH, &["EVAL", "return 0", "1", &run]),
+        (KEEPER, BOTH, &["EVALSHA", "0000000000000000000000000000000000000000", "1", &run]),
+    ];
+    let usage = right(On::Queue, (ALL & !PUBLISHER, READ, &["MEMORY", "USAGE", &lane]));
+    let rows = rows.into_iter().map(|row| right(On::Queue, row));
+    rows.chain([usage.without("lanes are capped by jobs, not by bytes")]).collect()
 }
 
 fn on_mailboxes(keys: &Keys) -> Vec<Right> {
     let mailbox = Mailbox::new("doctor").expect("a good name");
-    let (key, about, mailboxes) = (keys.mailbox(&mailbox), keys.about(&mailbox), keys.mailboxes());
-    let commands = [
-        &["RPUSH", &key, "x"][..],
-        &["BLMOVE", &key, &key, "LEFT", "LEFT", "1"],
-        &["LRANGE", &key, "0", "-1"],
-        &["LTRIM", &key, "1", "-1"],
-        &["UNLINK", &key],
-        &["SET", &about, "x", "PX", "1"],
-        &["EXISTS", &about],
-        &["SADD", &mailboxes, "doctor"],
-        &["SREM", &mailboxes, "doctor"],
-        &["SMEMBERS", &mailboxes],
+    let (key, about) = (keys.mailbox(&mailbox), keys.about(&mailbox));
+    let rows: [(On, u8, u8, &[&str]); 9] = [
+        (On::Mailbox, WORKER | KEEPER, WRITE, &["RPUSH", &key, "x"]),
+        (On::Mailbox, FRONT | CALLER, BOTH, &["BLMOVE", &key, &key, "LEFT", "LEFT", "1"]),
+        (On::Mailbox, FRONT | CALLER, READ, &["LRANGE", &key, "0", "-1"]),
+        (On::Mailbox, FRONT | CALLER, READ, &["LINDEX", &key, "0"]),
+        (On::Mailbox, FRONT | CALLER, WRITE, &["LTRIM", &key, "1", "-1"]),
+        (On::Mailbox, CALLER | KEEPER, WRITE, &["UNLINK", &key]),
+        (On::About, FRONT | CALLER, WRITE, &["SET", &about, "x", "PX", "1"]),
+        (On::About, FRONT | CALLER, WRITE, &["UNLINK", &about]),
+        (On::About, KEEPER, READ, &["EXISTS", &about]),
     ];
-    commands.into_iter().map(|words| right(words, "")).collect()
+    let idle = right(On::Mailbox, (KEEPER, READ, &["OBJECT", "IDLETIME", &key]));
+    let rows = rows.into_iter().map(|(on, who, access, words)| right(on, (who, access, words)));
+    rows.chain([idle.without("the hourly sweep removes no forgotten mailbox")]).collect()
+}
+
+fn on_sets(keys: &Keys) -> Vec<Right> {
+    let (queues, mailboxes, sweep) = (keys.queues(), keys.mailboxes(), keys.sweep());
+    let rows: [(On, u8, u8, &[&str]); 6] = [
+        (On::Queues, FRONT | CALLER | WORKER | SUPERVISOR, WRITE, &["SADD", &queues, "doctor"]),
+        (On::Queues, KEEPER | INSPECTOR, READ, &["SMEMBERS", &queues]),
+        (On::Mailboxes, FRONT | CALLER, WRITE, &["SADD", &mailboxes, "doctor"]),
+        (On::Mailboxes, CALLER | KEEPER, WRITE, &["SREM", &mailboxes, "doctor"]),
+        (On::Mailboxes, KEEPER, READ, &["SMEMBERS", &mailboxes]),
+        (On::Sweep, KEEPER, WRITE, &["SET", &sweep, "x", "NX", "PX", "1"]),
+    ];
+    rows.into_iter().map(|(on, who, access, words)| right(on, (who, access, words))).collect()
 }
 
 fn on_channels(keys: &Keys, topic_prefix: &str) -> Vec<Right> {
     let queue = Queue::new("doctor").expect("a good name");
     let mailbox = Mailbox::new("doctor").expect("a good name");
     let topic = format!("{topic_prefix}{}", Topic::new("doctor").expect("a good name"));
-    let channels = [topic, keys.control(&queue), keys.probe(&mailbox)];
-    let both = |channel: &String| [right(&["SUBSCRIBE", channel], ""), right(&["PUBLISH", channel, ""], "")];
-    channels.iter().flat_map(both).collect()
+    let (control, probe) = (keys.control(&queue), keys.probe(&mailbox));
+    let rows: [(On, u8, &[&str]); 9] = [
+        (On::Topic, FRONT, &["UNSUBSCRIBE", &topic]),
+        (On::Topic, PUBLISHER | WORKER | CALLER, &["PUBLISH", &topic, ""]),
+        (On::Control, WORKER | SUPERVISOR, &["SUBSCRIBE", &control]),
+        (On::Control, WORKER | SUPERVISOR, &["UNSUBSCRIBE", &control]),
+        (On::Control, FRONT | CALLER | SUPERVISOR, &["PUBLISH", &control, ""]),
+        (On::Probe, FRONT, &["SUBSCRIBE", &probe]),
+        (On::Probe, FRONT, &["UNSUBSCRIBE", &probe]),
+        (On::Probe, FRONT, &["PUBLISH", &probe, ""]),
+        (On::Topic, FRONT, &["SUBSCRIBE", &topic]),
+    ];
+    let silent = |right: Right| match (right.on, right.name().as_str()) {
+        (On::Topic, "subscribe") => right.without("streams of topics that it may not hear stay silent"),
+        _ => right,
+    };
+    rows.into_iter().map(|(on, who, words)| silent(right(on, (who, 0, words)))).collect()
 }
 
-fn right(words: &[&str], without: &'static str) -> Right {
-    Right { words: words.iter().map(|word| (*word).to_owned()).collect(), without }
+fn on_nothing() -> Vec<Right> {
+    let unblock = "a job in another lane waits up to two seconds for a worker of several lanes";
+    let rows: [(u8, &[&str], &str); 9] = [
+        (ALL, &["PING"], ""),
+        (ALL, &["TIME"], ""),
+        (ALL, &["INFO"], "version, eviction and memory are not checked"),
+        (KEEPER, &["SCAN", "0"], "the hourly sweep finds nothing"),
+        (WORKER, &["CLIENT", "ID"], unblock),
+        (WORKER, &["CLIENT", "UNBLOCK", "0"], unblock),
+        (WORKER | KEEPER, &["MULTI"], ""),
+        (WORKER, &["EXEC"], ""),
+        (WORKER | KEEPER, &["DISCARD"], ""),
+    ];
+    let right = |(who, words, without)| right(On::Nothing, (who, 0, words)).without(without);
+    rows.into_iter().map(right).collect()
+}
+
+fn right(on: On, (who, access, words): (u8, u8, &[&str])) -> Right {
+    Right { words: words.iter().map(|word| (*word).to_owned()).collect(), on, access, who, without: "" }
 }

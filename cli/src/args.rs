@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use tempest_broker::acl::Role;
 use tempest_protocol::{Action, JobId, Lane, Queue, Topic};
 
 use crate::{flags::Flags, setting::used};
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Check Redis, this machine and the configuration, and say what to change
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
+    /// Write accounts for Redis that may do what a front, a worker or a publisher does, and nothing else
+    #[command(after_help = ACL_HELP)]
+    Acl(AclArgs),
     /// Show the effective settings and where each comes from
     #[command(after_help = CONFIG_HELP)]
     Config(ConfigArgs),
@@ -142,6 +146,24 @@ changed. Exit code: 0 nothing failed, 1 something did.
 Examples:
   tempest doctor
   tempest doctor --config prod.toml --json | jq '.checks[] | select(.level != \"ok\")'"
+);
+
+const ACL_HELP: &str = with_find_help!(
+    "\
+Roles: front; worker and caller (whoever pushes jobs and reads the replies) of the queues that --queue names; publisher
+to the topics that --topic names; supervisor; up (tempest up, with the workers that have no account of their own);
+inspector (tempest queues, tempest workers). Every account may only use keys of this prefix.
+Without --apply nothing is asked and nothing changed: the accounts are printed as lines for the ACL file of Redis
+(aclfile in redis.conf), or as commands. No password stands on the command line or in what is printed, only its SHA-256.
+--apply sets them in the Redis that runs, as an account that may (ACL SETUSER); connections it has go on. An account that is
+there keeps its passwords unless a new one is given; --add-password lets both serve, so that fronts and workers can change
+one after the other.
+
+Examples:
+  tempest acl --user front --user worker --queue mail --generate > users.acl
+  tempest acl --user worker=mail --queue mail --queue mail-slow --topic 'mail.*' --password-env MAIL_PASSWORD
+  printf '%s\\n' \"$PASSWORD\" | tempest acl --user publisher --topic 'news.*' --password-stdin --format setuser | redis-cli
+  tempest acl --user front --generate --add-password --apply --redis-url redis://admin:…@10.0.0.5:6379"
 );
 
 const CONFIG_HELP: &str = "\
@@ -254,6 +276,60 @@ pub(crate) struct DoctorArgs {
     pub(crate) flags: Flags<{ used::FRONT }>,
 }
 
+/// `tempest acl`.
+#[derive(Args, Debug)]
+pub(crate) struct AclArgs {
+    /// Whom to write an account for, several times; =NAME if it is not called like its role
+    #[arg(long = "user", value_name = "ROLE[=NAME]", required = true, value_parser = account)]
+    pub(crate) users: Vec<Account>,
+    /// A queue that workers and callers may use; several times
+    #[arg(long = "queue", value_name = "QUEUE", value_parser = name::<Queue>)]
+    pub(crate) queues: Vec<Queue>,
+    /// Topics that publishers, workers and callers may publish to, and fronts hear (all unless told); * is any text; several times
+    #[arg(long = "topic", value_name = "PATTERN", value_parser = pattern)]
+    pub(crate) topics: Vec<String>,
+    /// Make a password for each account and show it once, on standard error
+    #[arg(long, group = "passwords")]
+    pub(crate) generate: bool,
+    /// Read a password for each account from standard input, a line each
+    #[arg(long, group = "passwords")]
+    pub(crate) password_stdin: bool,
+    /// The variable that holds the password; several times, in the order of --user
+    #[arg(long, group = "passwords", value_name = "VARIABLE")]
+    pub(crate) password_env: Vec<String>,
+    /// The SHA-256 of the password; several times, in the order of --user
+    #[arg(long, group = "passwords", value_name = "HEX", value_parser = sha256)]
+    pub(crate) password_hash: Vec<String>,
+    /// Set the accounts in Redis instead of printing them
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Let the passwords that an account has serve beside the new one
+    #[arg(long, requires = "apply", requires = "passwords")]
+    pub(crate) add_password: bool,
+    /// How to print them: file (lines of an ACL file) or setuser (commands for redis-cli)
+    #[arg(long, value_enum, default_value = "file", conflicts_with = "apply")]
+    pub(crate) format: AclFormat,
+    /// Print one JSON array
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// An account that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) role: Role,
+    pub(crate) name: String,
+}
+
+/// How accounts are printed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum AclFormat {
+    File,
+    Setuser,
+}
+
 /// `tempest config`.
 #[derive(Args, Debug)]
 pub(crate) struct ConfigArgs {
@@ -283,6 +359,33 @@ pub(crate) struct InitArgs {
 /// A name of the wire; its own error text, in clap's words.
 fn name<T: std::str::FromStr<Err = tempest_protocol::Error>>(word: &str) -> Result<T, String> {
     word.parse().map_err(|error: tempest_protocol::Error| error.detail().to_owned())
+}
+
+/// `ROLE` or `ROLE=NAME`.
+fn account(text: &str) -> Result<Account, String> {
+    let (role, name) = text.split_once('=').unwrap_or((text, text));
+    let Some(role) = Role::ALL.into_iter().find(|known| known.as_str() == role) else {
+        let known: Vec<_> = Role::ALL.into_iter().map(Role::as_str).collect();
+        return Err(format!("{role:?} is no role; there are {}", known.join(", ")));
+    };
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(good) {
+        return Err(format!("{name:?} is no name of an account: A-Z a-z 0-9 . _ -"));
+    }
+    Ok(Account { role, name: name.to_owned() })
+}
+
+/// What Redis understands as a pattern, without what would end a rule.
+fn pattern(text: &str) -> Result<String, String> {
+    let good =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()\"'".contains(&byte));
+    if good { Ok(text.to_owned()) } else { Err("it must be a pattern like news.*".into()) }
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let hash = text.trim_start_matches('#').to_ascii_lowercase();
+    let good = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if good { Ok(hash) } else { Err("it must be the 64 hexadecimal digits of a SHA-256".into()) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! The commands, a file each; and how those that only speak to Redis find it.
 
+pub(crate) mod acl;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod front;

@@ -3,6 +3,7 @@
 //! It holds no logic of the cluster: it finds a Redis, reads the configuration, starts what the other crates give,
 //! and prints.
 
+mod acl;
 mod args;
 mod cluster;
 mod cmd;
@@ -76,6 +77,7 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Queues(args) => cmd::queues::run(&args).await,
         Command::Workers(args) => cmd::workers::run(&args).await,
         Command::Doctor(args) => Box::pin(cmd::doctor::run(&args)).await,
+        Command::Acl(args) => cmd::acl::run(&args).await,
         Command::Config(args) => cmd::config::run(&args),
         Command::Init(args) => cmd::init::run(&args),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tempest_broker::{Inspection, Settings};
+use tempest_broker::{Denied, Inspection, Settings};
 use tempest_protocol::limits;
 
 use super::Finding;
@@ -32,6 +32,7 @@ pub(super) fn unreachable(settings: &Settings, error: &tempest_broker::Error) ->
 pub(super) fn judge(it: &Inspection, url: &str) -> Vec<Finding> {
     let mut findings = vec![reachable(it, url)];
     let checks = [
+        tls,
         version,
         role,
         eviction,
@@ -61,6 +62,27 @@ fn reachable(it: &Inspection, url: &str) -> Finding {
     let name = it.text("server_name").unwrap_or("redis");
     let version = it.text("valkey_version").or(it.text("redis_version")).unwrap_or("of an unknown version");
     Finding::ok("redis.reachable", format!("{name} {version} at {url}"))
+}
+
+/// Whether others can read along on the way.
+fn tls(it: &Inspection) -> Option<Finding> {
+    let name = "redis.tls";
+    match &it.tls {
+        Some(tls) => {
+            let authority = match &tls.ca_file {
+                Some(file) => format!("signed by an authority of {}", file.display()),
+                None => "signed by an authority this machine knows".into(),
+            };
+            let shown = if tls.cert_file.is_some() { ", and ours is shown" } else { "" };
+            Some(Finding::ok(name, format!("TLS; its certificate is {authority}{shown}")))
+        }
+        None if it.local => None,
+        None => Some(Finding::warn(
+            name,
+            "another machine, without TLS: whoever is on the way reads passwords and jobs",
+            "give it a tls-port and name it rediss://…, or keep the network between to yourself",
+        )),
+    }
 }
 
 fn version(it: &Inspection) -> Option<Finding> {
@@ -271,22 +293,28 @@ fn clock(it: &Inspection) -> Option<Finding> {
 
 fn rights(it: &Inspection) -> Finding {
     let (vital, others): (Vec<_>, Vec<_>) = it.denied.iter().partition(|denied| denied.without.is_empty());
-    let names = |denied: &[&tempest_broker::Denied]| {
+    let names = |denied: &[&Denied]| {
         let names: Vec<_> = denied.iter().map(|denied| denied.command.as_str()).collect();
         let rest = names.len().saturating_sub(3);
         let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
         names.into_iter().take(3).collect::<Vec<_>>().join(", ") + &more
     };
-    let grant = format!(
-        "{} acl setuser NAME '~PREFIX:*' '&*' +@all -@admin -@dangerous +info '+client|unblock'",
-        it.prompt
-    );
-    match (vital.is_empty(), others.first()) {
-        (false, _) => Finding::fail("redis.rights", format!("this account may not {}", names(&vital)), grant),
-        (true, Some(first)) => {
-            let found = format!("this account may not {}: {}", names(&others), first.without);
+    let grant = "ask as an account that may set others: tempest acl --user up=NAME --apply; or give it +@all -@admin -@dangerous +info +client|unblock on ~PREFIX:* and &*";
+    let of_a_front = |denied: &[&Denied]| denied.iter().any(|denied| denied.front);
+    // An account of a front need not do what workers do.
+    let first = others.iter().find(|denied| vital.is_empty() || denied.front);
+    match (vital.is_empty(), first) {
+        (false, _) if of_a_front(&vital) => {
+            Finding::fail("redis.rights", format!("this account may not {}", names(&vital)), grant)
+        }
+        (_, Some(first)) => {
+            let found = format!("this account may not {}: {}", first.command, first.without);
             Finding::warn("redis.rights", found, grant)
         }
+        (false, None) => Finding::ok(
+            "redis.rights",
+            "this account may do what a front does; supervisors and workers need their own (tempest acl)",
+        ),
         (true, None) => Finding::ok("redis.rights", "this account may do all that Tempest does"),
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../../../broker/tests/support/server.rs"]
 mod server;
 
+mod acl;
 mod config;
 mod docs;
 mod doctor;

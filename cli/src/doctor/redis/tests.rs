@@ -11,6 +11,7 @@ fn good() -> Inspection {
     Inspection {
         prompt: "redis-cli -p 7000".into(),
         local: true,
+        tls: None,
         info: map(&[
             ("redis_version", "7.0.15"),
             ("role", "master"),
@@ -123,7 +124,7 @@ fn clocks_round_trips_and_rights_are_judged() {
     let slow = changed(|it| it.pings = vec![Duration::from_millis(9); 100]);
     assert_eq!(slow.iter().map(check).collect::<Vec<_>>(), [(Level::Warn, "redis.latency")]);
 
-    let denied = |command: &str, without| Denied { command: command.into(), without };
+    let denied = |command: &str, without| Denied { command: command.into(), without, front: true };
     let some =
         changed(|it| it.denied = vec![denied("MEMORY USAGE k", "lanes are capped by jobs, not by bytes")]);
     assert_eq!(some.iter().map(check).collect::<Vec<_>>(), [(Level::Warn, "redis.rights")]);
@@ -140,4 +141,22 @@ fn a_redis_that_says_nothing_of_itself_is_no_good_one() {
     });
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].check, "redis.info");
+}
+
+#[test]
+fn another_machine_without_tls_is_warned_of() {
+    let level = |it: &Inspection| tls(it).map(|finding| finding.level);
+    assert_eq!(level(&good()), None, "nobody is on the way");
+    assert_eq!(level(&Inspection { local: false, ..good() }), Some(Level::Warn));
+    let spoken = Inspection { local: false, tls: Some(tempest_broker::Tls::default()), ..good() };
+    assert_eq!(level(&spoken), Some(Level::Ok));
+}
+
+#[test]
+fn an_account_of_a_front_is_good_for_a_front() {
+    let denied = |front| Denied { command: "EVAL".into(), without: "", front };
+    let of_a_worker = Inspection { denied: vec![denied(false)], ..good() };
+    assert_eq!(rights(&of_a_worker).level, Level::Ok);
+    let of_both = Inspection { denied: vec![denied(false), denied(true)], ..good() };
+    assert_eq!(rights(&of_both).level, Level::Fail);
 }

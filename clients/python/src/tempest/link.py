@@ -89,7 +89,8 @@ class Place:
             self._options["files"] = files
             if files.cert is None:
                 self.hint = (
-                    "if it wants to see a certificate, name one with TEMPEST_REDIS_CERT_FILE and TEMPEST_REDIS_KEY_FILE; "
+                    "if it wants to see a certificate, name one with "
+                    "TEMPEST_REDIS_CERT_FILE and TEMPEST_REDIS_KEY_FILE; "
                 )
 
     def open(self, answer_s: float = COMMAND_ANSWER_S) -> Link:

@@ -85,10 +85,7 @@ def told(error: ssl.SSLError) -> str:
         return _broken(error)
     found, why = error.verify_code, error.verify_message
     if found in _UNKNOWN_ISSUER:
-        return (
-            "its certificate is signed by an authority that is not known here; "
-            "name that with TEMPEST_REDIS_CA_FILE"
-        )
+        return "its certificate is signed by an authority that is not known here; name that with TEMPEST_REDIS_CA_FILE"
     if found in (_OTHER_NAME, _OTHER_ADDRESS):
         return f"its certificate is for another name ({why.rstrip('.')}); use a name it is for in the URL"
     if found == _EXPIRED:
@@ -98,12 +95,13 @@ def told(error: ssl.SSLError) -> str:
     return f"its certificate is not good ({why})"
 
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+
+
 def _broken(error: ssl.SSLError) -> str:
     reason = error.reason or str(error)
-    if reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"):
+    if reason in _NO_TLS:
         return f"what answers there speaks no TLS ({reason}); a URL without TLS begins with redis://"
     if "CERTIFICATE_REQUIRED" in reason:
-        return (
-            "it wants to see a certificate; name one with TEMPEST_REDIS_CERT_FILE and TEMPEST_REDIS_KEY_FILE"
-        )
+        return "it wants to see a certificate; name one with TEMPEST_REDIS_CERT_FILE and TEMPEST_REDIS_KEY_FILE"
     return f"TLS fails ({reason})"
