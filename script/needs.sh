@@ -38,6 +38,9 @@ have_redis() {
   version=$(redis_version) && redis_version_serves "$version"
 }
 
+have_valkey() { command -v valkey-server >/dev/null; }
+# Some builds of it speak no TLS: they do not know its options.
+have_valkey_tls() { ! valkey-server --tls-cert-file x --nonsense x 2>&1 | grep -q "'tls-cert-file"; }
 have_redis_cli() { command -v redis-cli >/dev/null; }
 have_curl() { command -v curl >/dev/null; }
 have_siege() { command -v siege >/dev/null; }

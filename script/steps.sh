@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The steps of script/test: one function each, which ends with 0 (passed), 77 (skipped) or anything else (failed).
+# The steps of script/test: one function each, which ends with 0 (passed), 77 (skipped, for
+# want of what can be installed), 78 (skipped, for want of what cannot) or anything else (failed).
 # Each step builds what it needs, so that it can run alone: script/test --only NAME.
 #
 #   script/steps.sh NAME     runs one step here, without a time limit; script/test adds limit, log and summary
@@ -21,6 +22,12 @@ length=${TEMPEST_TEST_LENGTH:-full}
 skip() {
   echo "skipped: $*"
   exit 77
+}
+
+# Says what this machine's distribution does not have, which no CI can mend, and ends the step.
+do_without() {
+  echo "skipped: $*"
+  exit 78
 }
 
 # wants HAVE NAME: skips the step unless `have_HAVE` is content.
@@ -58,6 +65,19 @@ step_protocol() { cargo test --locked --no-fail-fast --package tempest-protocol;
 step_broker() {
   wants redis redis-server
   cargo test --locked --no-fail-fast --package tempest-broker
+}
+
+# The same tests, and those of the Rust worker, against the other server that speaks like Redis.
+step_valkey() {
+  have_valkey || do_without "valkey-server is not here (Debian has it from 13 on)"
+  local without=()
+  if ! have_valkey_tls; then
+    echo "skipped: TLS with Valkey: this valkey-server was built without it"
+    without=(--skip tls::)
+  fi
+  valkey-server --version
+  TEMPEST_TEST_REDIS=valkey-server cargo test --locked --no-fail-fast --package tempest-broker \
+    --package tempest-worker -- "${without[@]}"
 }
 
 # The unit tests of the other crates: no Redis, no ports.

@@ -230,6 +230,17 @@ def test_updates_the_package_lists_once(tested: Machine) -> None:
     assert packages == ["ruby-redis", "siege", "shellcheck"]
 
 
+def test_valkey_is_installed_where_the_distribution_has_it(tested: Machine) -> None:
+    with_apt(tested, "exit 0")
+    tested.program("apt-cache", "echo '  Candidate: (none)'")
+    run = tested.run("script/bootstrap", "test", as_user=True, CI="true")
+    assert run.returncode == 0, run.stderr
+    assert "valkey" not in run.stderr
+    tested.program("apt-cache", "echo '  Candidate: 8.1.1+dfsg1-3'")
+    run = tested.run("script/bootstrap", "test", as_user=True)
+    assert any("install --yes" in line and line.endswith("valkey-server") for line in sudo_log(tested))
+
+
 def test_a_missing_language_is_said_and_fails_only_in_ci(tested: Machine) -> None:
     tested.without("ruby")
     run = tested.run("script/bootstrap", "test")

@@ -17,6 +17,7 @@ STEPS = """
 case $1 in
   clippy) echo "clippy is unhappy"; exit 1 ;;
   docs) echo "skipped: docs are missing"; exit 77 ;;
+  valkey) echo "skipped: no such package"; exit 78 ;;
   shell) sleep 30 & echo "left behind: $!" ;;
   *) echo "$1 ran in CI=${CI:-no} at length $TEMPEST_TEST_LENGTH" ;;
 esac"""
@@ -55,7 +56,7 @@ def test_counts_every_step_and_says_so_last(suite: Machine) -> None:
     run = suite.run("script/test")
     assert run.returncode == 1
     steps = suite.run("script/test", "--list").stdout.split()
-    expected = f"tempest: {len(steps) - 2} passed, 1 failed, 1 skipped"
+    expected = f"tempest: {len(steps) - 3} passed, 1 failed, 2 skipped"
     assert run.stdout.splitlines()[-1] == expected
     assert result(run.stdout, "clippy") == "failed"
     assert result(run.stdout, "docs") == "skipped"
@@ -77,6 +78,12 @@ def test_a_skipped_step_fails_in_ci(suite: Machine) -> None:
     run = suite.run("script/test", "--only", "docs")
     assert run.returncode == 0
     assert run.stdout.splitlines()[-1] == "tempest: 0 passed, 0 failed, 1 skipped"
+
+
+def test_what_no_package_brings_is_skipped_in_ci_too(suite: Machine) -> None:
+    run = suite.run("script/test", "--only", "valkey", CI="true")
+    assert run.returncode == 0
+    assert run.stdout.splitlines()[-2:] == ["skipped: no such package", "tempest: 0 passed, 0 failed, 1 skipped"]
 
 
 def test_passes_when_nothing_failed(suite: Machine) -> None:

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tempest_broker::{Caps, KeeperOptions, Live, Patience, acl::Role};
+use tempest_broker::{
+    Caps, KeeperOptions, Live, Patience, Settings, Subscription, Topics,
+    acl::{self, Accounts, RESET, Role, Scope},
+};
 use tempest_protocol::{JobId, Lane, Mailbox, Topic, WorkerId};
 use tokio::time::timeout;
 
@@ -25,7 +28,10 @@ async fn a_request_goes_from_a_front_to_a_worker_and_back() {
     let reply = Bytes::from(json!({"id": "a", "status": 200, "headers": {}, "body": "done"}).to_string());
     worker.answer_and_ack(inbox.key(), &reply, &run, &claimed).await.expect("answered");
     timeout(PATIENCE, waiter.reply()).await.expect("in time").expect("a reply");
-    front.cancel(&queue(), Lane::Normal, &frame, &JobId::new("a").expect("a name"), 1, None).await.expect("told");
+    front
+        .cancel(&queue(), Lane::Normal, &frame, &JobId::new("a").expect("a name"), 1, None)
+        .await
+        .expect("told");
     lease.leave().await.expect("gone");
     inbox.close().await.expect("closed");
     scene.denied_nothing();
@@ -87,15 +93,7 @@ async fn events_go_from_publishers_and_workers_to_fronts() {
     let front = scene.broker(Role::Front).await;
     let topics = front.topics(&Mailbox::new("front").expect("a name"));
     let topic = Topic::new("news.today").expect("a name");
-    let mut news = timeout(PATIENCE, async {
-        loop {
-            if let Ok(news) = topics.subscribe(std::slice::from_ref(&topic)).await {
-                return news;
-            }
-        }
-    })
-    .await
-    .expect("subscribed");
+    let mut news = subscribed(&topics, &topic).await;
     for role in [Role::Publisher, Role::Worker, Role::Caller] {
         scene.broker(role).await.publish(&topic, b"x").await.expect("published");
         let heard = timeout(PATIENCE, news.next()).await.expect("in time");
@@ -116,4 +114,45 @@ async fn an_inspector_sees_queues_and_workers() {
     let hand = [(&queues[0].queue, &workers[0].worker, 1)];
     inspector.jobs_in_hand(&hand).await.expect("seen");
     scene.denied_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_set_anew_keeps_its_connections() {
+    let scene = Scene::start().await;
+    let front = scene.broker(Role::Front).await;
+    let topics = front.topics(&Mailbox::new("front").expect("a name"));
+    let topic = Topic::new("news.today").expect("a name");
+    let mut news = subscribed(&topics, &topic).await;
+    let clients = || {
+        let list = scene.server.cli("CLIENT LIST").text();
+        let field =
+            |line: &str, name: &str| line.split(' ').find(|word| word.starts_with(name)).map(str::to_owned);
+        let of_front = |line: &&str| field(line, "user=").as_deref() == Some("user=front");
+        let mut ids: Vec<_> = list.lines().filter(of_front).filter_map(|line| field(line, "id=")).collect();
+        ids.sort();
+        ids
+    };
+    let before = clients();
+    let (settings, patterns) = (Settings::new(scene.server.url(), "test"), ["news.*".to_owned()]);
+    let rules = acl::rules(&settings, Role::Front, &Scope { queues: &[], topics: &patterns });
+    let words = ["on", "resetpass", ">another"].into_iter().chain(RESET).map(str::to_owned).chain(rules);
+    let words: Vec<_> = words.collect();
+    Accounts::open(&settings).await.expect("connected").set("front", &words).await.expect("set");
+    front.queues().await.expect("as before");
+    scene.broker(Role::Publisher).await.publish(&topic, b"x").await.expect("published");
+    assert!(matches!(timeout(PATIENCE, news.next()).await.expect("in time"), Live::Events(_)));
+    assert_eq!(clients(), before);
+    scene.denied_nothing();
+}
+
+/// Subscribes as soon as the connection is up.
+async fn subscribed(topics: &Topics, topic: &Topic) -> Subscription {
+    let subscribe = async {
+        loop {
+            if let Ok(subscription) = topics.subscribe(std::slice::from_ref(topic)).await {
+                return subscription;
+            }
+        }
+    };
+    timeout(PATIENCE, subscribe).await.expect("subscribed")
 }
