@@ -109,6 +109,8 @@ class Fleet(Programs):
         self.redis_server.wait()
         for proxy in self.proxies.values():
             await proxy.stop()
+        with suppress(AssertionError):
+            await _until("nothing is left", lambda: not self.alive(), ORPHANS_S)
         return unwilling + [f"{command} is left" for command in self.alive().values()]
 
     def client(self, port=None, limit_s=4):

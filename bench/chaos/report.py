@@ -45,7 +45,7 @@ class Result:
         """A run in which little happened shows little."""
         outcomes = self.account.outcomes
         good = outcomes["request answered"] + outcomes["job done"]
-        if good < self.account.ids / 2:
+        if good < self.account.ids / 4:
             yield f"idle   only {good} of {self.account.ids} were answered or done"
         for name, count in self.starts.items():
             if not count:
