@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tempest_broker::{Broker, Inbox, KeeperOptions, Rarely, Topics};
+use tempest_broker::{Broker, Inbox, KeeperOptions, Rarely, Topics, Trouble};
 use tempest_protocol::{Queue, limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +27,10 @@ use crate::{
     wheel::Wheel,
 };
 
+/// How long a start waits for a Redis that went away after it was reached.
+const OPENING: Duration = Duration::from_secs(30);
+/// Between two tries to open the mailbox.
+const OPENING_PAUSE: Duration = Duration::from_millis(50);
 /// How long a start waits for the first look at the queues.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -100,12 +104,28 @@ impl QueueState {
     }
 }
 
+/// A front listens by now: ended by a moment without Redis, it would cut those who have connected.
+async fn open_inbox(broker: &Broker) -> Result<Inbox, Error> {
+    let until = Instant::now() + OPENING;
+    loop {
+        match broker.open_inbox("front").await {
+            Err(error) if error.trouble() == Trouble::Reconnect && Instant::now() < until => {
+                tracing::warn!(%error, "the mailbox is not open yet; trying again");
+            }
+            opened => return Ok(opened?),
+        }
+        tokio::time::sleep(OPENING_PAUSE).await;
+        tokio::time::timeout_at(until.into(), broker.up()).await.ok();
+    }
+}
+
 impl Cluster {
-    /// Opens a mailbox and the connection for topics, and helps to keep the cluster (recovery, delayed jobs).
+    /// Opens a mailbox and the connection for topics, and helps to keep the cluster (recovery, delayed jobs). A Redis that
+    /// goes away meanwhile is waited for, up to 30 s.
     ///
     /// Errors: Redis is away or refuses.
     pub async fn open(broker: Broker, config: FrontConfig) -> Result<Self, Error> {
-        let inbox = broker.open_inbox("front").await?;
+        let inbox = open_inbox(&broker).await?;
         let topics = broker.topics(inbox.mailbox());
         inbox.listen(&topics);
         let mut keeper = broker.keep(KeeperOptions::default());

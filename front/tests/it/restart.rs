@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tempest_front::FrontConfig;
+use tempest_broker::{Broker, Settings};
+use tempest_front::{Front, FrontConfig};
+use tokio::{runtime::Runtime, time::timeout};
 
 use crate::{
     scene::{Running, Scene, config, timed},
@@ -40,6 +42,20 @@ fn the_same_front_serves_again_after_kill_9_and_restart() {
         eventually("the stream hears again", || scene.redis.run(&["PUBLISH", "t", "back"]).integer() == 1);
         assert_eq!(stream.event().as_deref(), Some("data: back"));
     }
+}
+
+#[test]
+fn a_redis_that_dies_while_a_front_starts_is_waited_for() {
+    let (mut redis, runtime) = (Server::start(), Runtime::new().expect("a runtime"));
+    let broker = runtime.block_on(Broker::connect(Settings::new(redis.url(), "front"))).expect("Redis is there");
+    redis.kill();
+    let mut opening = runtime.spawn(Front::bind(broker, config()));
+    let early = runtime.block_on(async { timeout(Duration::from_millis(300), &mut opening).await });
+    assert!(early.is_err(), "a front that listens gave up at once");
+    redis.restart();
+    let opened = runtime.block_on(async { timeout(Duration::from_secs(20), opening).await });
+    let front = opened.expect("it goes on soon").expect("it ends well").expect("it opens");
+    assert_eq!(front.addresses().len(), 1);
 }
 
 #[test]
