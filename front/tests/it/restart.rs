@@ -47,7 +47,8 @@ fn the_same_front_serves_again_after_kill_9_and_restart() {
 #[test]
 fn a_redis_that_dies_while_a_front_starts_is_waited_for() {
     let (mut redis, runtime) = (Server::start(), Runtime::new().expect("a runtime"));
-    let broker = runtime.block_on(Broker::connect(Settings::new(redis.url(), "front"))).expect("Redis is there");
+    let broker =
+        runtime.block_on(Broker::connect(Settings::new(redis.url(), "front"))).expect("Redis is there");
     redis.kill();
     let mut opening = runtime.spawn(Front::bind(broker, config()));
     let early = runtime.block_on(async { timeout(Duration::from_millis(300), &mut opening).await });
