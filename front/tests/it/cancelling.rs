@@ -1,6 +1,6 @@
 //! Nobody waits any more: the job is taken out of its lane, or whoever runs it is told.
 
-use tempest_front::FrontConfig;
+use tempest_front::{FrontConfig, Route};
 
 use crate::{
     scene::{Running, Scene, config},
@@ -64,6 +64,51 @@ fn a_job_that_runs_past_the_deadline_is_cancelled() {
     let job = scene.claim();
     assert_eq!(client.response().status, 504);
     assert_eq!(told(&mut control), format!("cancel {}", job.id()));
+}
+
+/// Two routes of one queue: `/stubborn` opted in to the end of its worker.
+fn with_an_end() -> FrontConfig {
+    let route = |path: &str, kill_after_ms| Route {
+        path: path.into(),
+        queue: Some("default".into()),
+        kill_after_ms,
+        ..Route::default()
+    };
+    FrontConfig { routes: vec![route("/stubborn", Some(1_500)), route("/", None)], ..config() }
+}
+
+#[test]
+fn who_supervises_is_asked_for_an_end_only_for_routes_that_opted_in() {
+    let scene = Scene::new();
+    let mut control = listen(&scene);
+    let front = scene.front_with(with_an_end());
+    for (path, ends) in [("/", false), ("/stubborn", true), ("/", false)] {
+        let mut client = front.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let job = scene.claim();
+        drop(client);
+        assert_eq!(told(&mut control), format!("cancel {}", job.id()));
+        if ends {
+            assert_eq!(told(&mut control), format!("kill {} 1500", job.id()));
+        }
+    }
+    scene.redis.run(&["PUBLISH", "tempest:{default}:control", "the end"]);
+    assert_eq!(told(&mut control), "the end", "nothing more was said");
+}
+
+#[test]
+fn nobody_is_ended_for_a_job_that_still_waits() {
+    let scene = Scene::new();
+    let mut control = listen(&scene);
+    let front = scene.front_with(with_an_end());
+    let mut client = front.client();
+    client.send("GET /stubborn HTTP/1.1\r\nhost: a\r\n\r\n");
+    eventually("it waits", || scene.redis.cli("LLEN tempest:{default}").integer() == 1);
+    drop(client);
+    eventually("it is removed", || scene.redis.cli("LLEN tempest:{default}").integer() == 0);
+    eventually("nobody waits", || front.cluster.waiting() == 0);
+    scene.redis.run(&["PUBLISH", "tempest:{default}:control", "the end"]);
+    assert_eq!(told(&mut control), "the end", "nothing was said of it");
 }
 
 #[test]
