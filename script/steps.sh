@@ -149,6 +149,7 @@ step_bench() {
   compile build --locked --quiet --workspace --bins
   "$python" -m pytest -q bench/tests
   "$python" bench/compare --smoke --bin "$target/debug"
+  "$python" bench/cancel/run --cancels 3 --bin "$target/debug"
 }
 
 # Instructions of the hot path beside those that are stored.

@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Push a job to a queue, and wait for its reply if told to
     #[command(after_help = PUSH_HELP)]
     Push(PushArgs),
+    /// Cancel a job wherever it is: take it out of its queue, or tell the worker that runs it
+    #[command(after_help = CANCEL_HELP)]
+    Cancel(CancelArgs),
     /// Publish a live event to a topic
     #[command(after_help = PUBLISH_HELP)]
     Publish(PublishArgs),
@@ -110,6 +113,20 @@ Examples:
   tempest push default echo '[1,2,3]' --wait --timeout 5s
   tempest push default url '{\"method\":\"GET\",\"url\":\"/\",\"headers\":{}}' --wait
   echo '\"big\"' | tempest push default echo - --lane low"
+);
+
+const CANCEL_HELP: &str = with_find_help!(
+    "\
+A job that waits, or is due later, is removed. The worker of one that runs is told, and has two seconds to stop before it
+is said that it still runs; what it replies then is dropped, and nothing is tried again. Whoever waits for the reply gets
+the code cancelled (HTTP 500) at once. A dead job runs no more: it is left where it is. With --kill-after the
+supervisor ends the worker that does not stop in that time, with all it runs. The id of a request is its x-request-id.
+Exit code: 0 the job was found, 1 it was not, 2 called wrongly.
+
+Examples:
+  tempest cancel 0196a1f0-7c3e-7c5a-9d0e-3f1b2a4c5d6e
+  tempest cancel nightly --queue reports --lane low
+  tempest cancel nightly --kill-after 5s --json"
 );
 
 const PUBLISH_HELP: &str = with_find_help!(
@@ -231,6 +248,28 @@ pub(crate) struct PushArgs {
     /// Its id [default: a new one]
     #[arg(long, value_parser = name::<JobId>)]
     pub(crate) id: Option<JobId>,
+    /// Print one JSON object
+    #[arg(long = "json")]
+    pub(crate) as_json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest cancel`.
+#[derive(Args, Debug)]
+pub(crate) struct CancelArgs {
+    /// The id of the job
+    #[arg(value_parser = name::<JobId>)]
+    pub(crate) id: JobId,
+    /// Only in this queue [default: in all]
+    #[arg(long, value_parser = name::<Queue>)]
+    pub(crate) queue: Option<Queue>,
+    /// Of jobs that wait only those in this lane: high, normal or low; may be given several times [default: all]
+    #[arg(long = "lane", value_parser = name::<Lane>, value_name = "LANE")]
+    pub(crate) lanes: Vec<Lane>,
+    /// Have the worker ended that still runs it after this time: 0s, 500ms, 5s, at most 24h
+    #[arg(long, value_parser = duration_or_zero, value_name = "TIME")]
+    pub(crate) kill_after: Option<Duration>,
     /// Print one JSON object
     #[arg(long = "json")]
     pub(crate) as_json: bool,
@@ -401,6 +440,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(24 * 3_600) => Ok(time),
         _ => Err("it must be a time like 500ms, 5s or 2m, at most 24h".into()),
+    }
+}
+
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" | "0ms" => Ok(Duration::ZERO),
+        _ => duration(text),
     }
 }
 

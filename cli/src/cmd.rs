@@ -1,6 +1,7 @@
 //! The commands, a file each; and how those that only speak to Redis find it.
 
 pub(crate) mod acl;
+pub(crate) mod cancel;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod front;

@@ -73,6 +73,7 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Up(args) => Box::pin(cmd::up::run(&args, given)).await,
         Command::Front(args) => Box::pin(cmd::front::run(&args, given)).await,
         Command::Push(args) => Box::pin(cmd::push::run(&args)).await,
+        Command::Cancel(args) => Box::pin(cmd::cancel::run(&args)).await,
         Command::Publish(args) => cmd::publish::run(&args).await,
         Command::Queues(args) => cmd::queues::run(&args).await,
         Command::Workers(args) => cmd::workers::run(&args).await,

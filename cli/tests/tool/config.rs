@@ -59,7 +59,7 @@ fn help_tells_every_setting_and_an_example_of_every_command() {
         let (_, key) = key.split_once('.').unwrap();
         assert!(init.contains(&format!("# {key} = ")), "{key} is not in what init writes");
     }
-    for command in ["up", "front", "push", "publish", "queues", "workers", "config", "init"] {
+    for command in ["up", "front", "push", "cancel", "publish", "queues", "workers", "config", "init"] {
         let help = shop.call(&[command, "--help"]).good();
         assert!(help.contains("Examples:\n"), "{command}");
         assert!(help.contains(&format!("tempest {command}")), "{command}");

@@ -4,6 +4,7 @@
 mod server;
 
 mod acl;
+mod cancel;
 mod config;
 mod docs;
 mod doctor;
