@@ -71,7 +71,9 @@ impl Place {
             .set_response_timeout(Some(answer))
             .set_pipeline_buffer_size(4_096)
             .set_write_backpressure_boundary(256 << 10);
-        Ok(self.client()?.get_multiplexed_async_connection_with_config(&config).await?)
+        let mut connection = self.client()?.get_multiplexed_async_connection_with_config(&config).await?;
+        prove(&mut connection).await?;
+        Ok(connection)
     }
 
     /// A connection for subscriptions.
@@ -134,6 +136,15 @@ impl Place {
         // The choice of the whole process, which stands if it was made: another crate may have brought another one in.
         rustls::crypto::ring::default_provider().install_default().ok();
         Client::build_with_tls(self.info.clone(), certificates(&self.tls)?).map_err(cannot)
+    }
+}
+
+/// The system opens a connection although nobody behind it answers. What Redis answers does not matter.
+async fn prove(connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    let answer = tokio::time::timeout(CONNECT, redis::cmd("PING").exec_async(connection)).await;
+    match answer.map_err(|_| Error::Away("connecting took too long".into()))?.map_err(Error::from) {
+        Ok(()) | Err(Error::Refused { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

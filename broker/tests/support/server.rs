@@ -76,6 +76,33 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Makes an account with these rules, which also outlives [`Server::restart`]. Gives the URL that uses it.
+    pub fn account(&mut self, name: &str, rules: &[String]) -> String {
+        let words: Vec<_> = ["on", ">secret"].into_iter().chain(rules.iter().map(String::as_str)).collect();
+        let set = self.run(&[&["ACL", "SETUSER", name], &words[..]].concat());
+        assert_eq!(set, Answer::Text(b"OK".to_vec()), "{words:?}");
+        let option = ["--user", name].into_iter().chain(words).map(str::to_owned);
+        self.options.extend(option);
+        self.url().replace("//", &format!("//{name}:secret@"))
+    }
+
+    /// The commands, keys and channels that were denied to an account since the server started; none if it is gone.
+    pub fn denied(&self, name: &str) -> Vec<String> {
+        let Ok(mut client) = Client::connect(self.port) else { return Vec::new() };
+        let Answer::List(entries) = client.run(&["ACL", "LOG"]) else { return Vec::new() };
+        let text = |answer: &Answer| match answer {
+            Answer::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        };
+        let object = |entry: Answer| {
+            let Answer::List(fields) = entry else { return None };
+            let words: Vec<_> = fields.iter().map(text).collect();
+            let field = |name: &str| words.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone());
+            (field("username")? == name).then(|| field("object")).flatten()
+        };
+        entries.into_iter().filter_map(object).collect()
+    }
+
     pub fn pid(&self) -> Pid {
         self.running.as_ref().expect("the server runs").pid
     }

@@ -113,7 +113,7 @@ fn a_redis_that_is_nearly_full_sheds_requests() {
 #[test]
 fn a_redis_that_refuses_is_503_without_its_words() {
     let scene = Scene::new();
-    let front = scene.front();
+    let front = scene.front_at(&scene.redis.url(), config());
     scene.redis.run(&["ACL", "SETUSER", "default", "-rpush"]);
     let response = front.get("/");
     assert_come_back(&response);

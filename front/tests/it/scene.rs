@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tempest_broker::{Broker, Settings};
+use tempest_broker::{
+    Broker, Settings,
+    acl::{self, Role, Scope},
+};
 use tempest_front::{
     AdminConfig, Cluster, Error, Front, FrontConfig, Handle, HttpConfig, Inherited, Report, Route,
 };
@@ -28,6 +31,18 @@ pub(crate) const LANE: &str = "tempest:{default}";
 pub(crate) struct Scene {
     pub(crate) redis: Server,
     runtime: Runtime,
+    /// How a front reaches Redis, as its account.
+    url: String,
+}
+
+/// A front that needs another right fails whatever it does besides.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let denied = self.redis.denied("front");
+            assert!(denied.is_empty(), "Redis has denied {denied:?} to a front; see broker/src/rights.rs");
+        }
+    }
 }
 
 /// A front with everything at its default but a free port.
@@ -54,14 +69,16 @@ impl Scene {
         scene
     }
 
-    /// A cluster in which nobody works.
-    pub(crate) fn without_worker(redis: Server) -> Self {
+    /// A cluster in which nobody works. The front has the rights of one, and nothing else.
+    pub(crate) fn without_worker(mut redis: Server) -> Self {
+        let rules = acl::rules(&Settings::new(redis.url(), "front"), Role::Front, &Scope::default());
+        let url = redis.account("front", &rules);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        Self { redis, runtime }
+        Self { redis, runtime, url }
     }
 
     /// Registers a worker for a queue, with a lease that outlives the test.
@@ -78,7 +95,7 @@ impl Scene {
 
     /// A front that knows of every worker that was registered before.
     pub(crate) fn front_with(&self, config: FrontConfig) -> Running {
-        self.front_at(&self.redis.url(), config)
+        self.front_at(&self.url, config)
     }
 
     /// The same, reaching Redis under another address.
@@ -128,7 +145,7 @@ impl Scene {
         let shutdown = CancellationToken::new();
         let running = self.runtime.block_on(async {
             let broker =
-                Broker::connect(Settings::new(self.redis.url(), "embedded")).await.expect("a broker");
+                Broker::connect(Settings::new(self.url.clone(), "embedded")).await.expect("a broker");
             let cluster = Cluster::open(broker.clone(), config).await.expect("a cluster");
             let app = axum::Router::new()
                 .nest_service("/sub", cluster.sub())

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tempest_broker::{Broker, Caps, Inbox, Settings, Waiter};
+use tempest_broker::{
+    Broker, Caps, Inbox, Settings, Waiter,
+    acl::{self, Role, Scope},
+};
 use tempest_protocol::{Content, Encoding, Envelope, Headers, HttpRequest, JobId, Lane, Queue, Raw, Reply};
 use tempest_worker::{Error, Report, Worker};
 use tokio::{task::JoinHandle, time::timeout};
@@ -20,6 +23,17 @@ pub(crate) struct Cluster {
     pub(crate) server: Server,
     pub(crate) broker: Broker,
     inbox: Inbox,
+    url: String,
+}
+
+/// A worker that needs another right fails whatever it does besides.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let denied = self.server.denied("worker");
+            assert!(denied.is_empty(), "Redis has denied {denied:?} to a worker; see broker/src/rights.rs");
+        }
+    }
 }
 
 impl Cluster {
@@ -27,15 +41,21 @@ impl Cluster {
         Self::with(Server::start()).await
     }
 
-    pub(crate) async fn with(server: Server) -> Self {
+    /// Workers have the rights of a worker of the queues that the tests use, and nothing else.
+    pub(crate) async fn with(mut server: Server) -> Self {
+        let (queues, topics) =
+            (["q", "other"].map(|name| Queue::new(name).expect("a name")), ["*".to_owned()]);
+        let scope = Scope { queues: &queues, topics: &topics };
+        let url =
+            server.account("worker", &acl::rules(&Settings::new(server.url(), "test"), Role::Worker, &scope));
         let broker = Broker::connect(Settings::new(server.url(), "test")).await.expect("a Redis that serves");
         let inbox = broker.open_inbox("test").await.expect("a mailbox");
-        Self { server, broker, inbox }
+        Self { server, broker, inbox, url }
     }
 
     /// A worker for queue `q`, to be given handlers.
     pub(crate) fn worker(&self) -> Worker {
-        Worker::new("q").connect(self.server.url())
+        Worker::new("q").connect(self.url.clone())
     }
 
     /// A job somebody waits for.
