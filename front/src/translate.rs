@@ -108,7 +108,9 @@ pub(crate) fn reply_to_response(reply: Reply, method: &Method) -> Result<Respons
             warn!(id = %reply.id, code = failure.code, message = failure.message, "a worker answers with an error");
             Err(match failure.known_code() {
                 Code::WorkerLost => Refusal::worker_lost(&failure.message),
-                code @ (Code::NoHandler | Code::BadReply | Code::Timeout) => Refusal::new(code),
+                code @ (Code::NoHandler | Code::BadReply | Code::Timeout | Code::Cancelled) => {
+                    Refusal::new(code)
+                }
                 _ => Refusal::new(Code::HandlerError),
             })
         }

@@ -253,7 +253,12 @@ fn every_status_of_the_front_comes_with_its_code() {
         assert_eq!(response.status, status, "{code}");
         assert!(response.text().starts_with(&format!("{status} {code}: ")), "{}", response.text());
     }
-    for (code, status, said) in [("boom", 500, "handler_error"), ("no_handler", 501, "no_handler")] {
+    let of_workers = [
+        ("boom", 500, "handler_error"),
+        ("no_handler", 501, "no_handler"),
+        ("cancelled", 500, "cancelled: The job was"),
+    ];
+    for (code, status, said) in of_workers {
         let mut client = front.client();
         client.send("GET /job HTTP/1.1\r\nhost: a\r\n\r\n");
         scene.fail(&next_of(&scene, "/job"), code, "inside");
