@@ -39,8 +39,12 @@ have_redis() {
 }
 
 have_valkey() { command -v valkey-server >/dev/null; }
-# Some builds of it speak no TLS: they do not know its options.
-have_valkey_tls() { ! valkey-server --tls-cert-file x --nonsense x 2>&1 | grep -q "'tls-cert-file"; }
+# Some builds of it speak no TLS: they do not know its options, or do not find it. Without a certificate none starts.
+have_valkey_tls() {
+  local said
+  said=$(timeout 10 valkey-server --port 0 --tls-port 1 --tls-cert-file /dev/null --tls-key-file /dev/null 2>&1) || true
+  [[ $said != *"'tls-"* && $said != *"finding TLS support"* ]]
+}
 have_redis_cli() { command -v redis-cli >/dev/null; }
 have_curl() { command -v curl >/dev/null; }
 have_siege() { command -v siege >/dev/null; }
