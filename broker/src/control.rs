@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use tempest_protocol::{JobId, Queue, RECONNECT, WorkerId};
+use tempest_protocol::{JobId, Queue, WorkerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{Broker, Error, link::within};
 
+/// What is in trouble while control channels are not heard.
+const PART: &str = "control";
 /// How often the connection is asked whether it still hears.
 const PING: Duration = Duration::from_secs(10);
 /// Lines that may wait; a worker that does not read loses further ones, and those jobs run to their end.
@@ -106,10 +108,8 @@ impl Listener {
                 Err(error) => error,
             };
             failures += 1;
-            if failures == 1 {
-                warn!(%error, "the control connection is gone; connecting again");
-            }
-            tokio::time::sleep(RECONNECT.bound(failures).mul_f64(fastrand::f64())).await;
+            self.broker.stats().faults.failed(PART, &error);
+            tokio::time::sleep(error.trouble().pause(failures)).await;
         }
     }
 
@@ -119,6 +119,7 @@ impl Listener {
             return error;
         }
         *failures = 0;
+        self.broker.stats().faults.well(PART);
         if let Some(ready) = self.ready.take() {
             ready.send(()).ok(); // whoever waited has given up
         }

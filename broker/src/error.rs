@@ -1,9 +1,14 @@
 //! What can go wrong on the bus, and what to do about it (SPEC "Errors of Redis").
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError};
-use tempest_protocol::Code;
+use tempest_protocol::{Code, RECONNECT};
 
 use crate::place;
+
+/// How long the wait is after an error that only an operator can mend.
+const OPERATOR: Duration = Duration::from_secs(5);
 
 /// What went wrong.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,6 +57,17 @@ pub enum Trouble {
     Final,
 }
 
+impl Trouble {
+    /// How long to wait before the next try, after so many failures in a row.
+    pub fn pause(self, failures: u32) -> Duration {
+        match self {
+            Self::Reconnect => RECONNECT.bound(failures).mul_f64(fastrand::f64()),
+            Self::BackOff | Self::Final => Duration::from_millis(fastrand::u64(100..1_000)),
+            Self::Operator => OPERATOR,
+        }
+    }
+}
+
 impl Error {
     /// The code word.
     pub fn code(&self) -> Code {
@@ -89,12 +105,15 @@ impl From<RedisError> for Error {
         if let Some(found) = place::certificate_trouble(&error) {
             return Self::Tls(found);
         }
-        match error.code() {
-            Some(word) if !error.is_io_error() => {
-                Self::Refused { word: word.to_owned(), detail: error.detail().unwrap_or_default().to_owned() }
-            }
+        // Of several commands in one write, or of a transaction that was given up for them, the first one refused counts.
+        let refused = error.clone().into_server_errors();
+        match refused.as_deref().and_then(|refused| refused.first()) {
+            Some((_, refused)) => Self::Refused {
+                word: refused.code().to_owned(),
+                detail: refused.details().unwrap_or_default().to_owned(),
+            },
             // An answer that was cut off is told in several lines; a log has one for each event.
-            _ => Self::Away(error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ")),
+            None => Self::Away(error.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ")),
         }
     }
 }

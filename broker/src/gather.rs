@@ -144,7 +144,9 @@ impl Batch {
         for command in commands {
             pipeline.add_command(command);
         }
-        match link.ask_all(&pipeline).await {
+        let answers = link.ask_all(&pipeline).await;
+        pushes.report(&answers, link.faults());
+        match answers {
             Ok(mut answers) => askers.into_iter().for_each(|asker| asker.tell(&mut answers, &pushes)),
             Err(error) => askers.into_iter().for_each(|asker| asker.whom.fail(&error)),
         }

@@ -12,7 +12,7 @@ use std::{
 use redis::{InfoDict, cmd, pipe};
 use tempest_protocol::{Mailbox, limits};
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::{Broker, Error, Patience, Presence, Recoverer, look::QueueLook};
 
@@ -47,6 +47,9 @@ impl Default for KeeperOptions {
         }
     }
 }
+
+/// What is in trouble while nobody looks after the queues.
+const PART: &str = "queues";
 
 /// A running keeper. It runs until the broker is closed, also when this is dropped.
 #[derive(Clone)]
@@ -89,20 +92,21 @@ struct Work {
     /// Mailboxes without an owner, since the first look that found them so.
     ownerless: HashMap<Mailbox, Instant>,
     trimmed: Option<Instant>,
-    failing: bool,
+    /// When something last failed: leases that are missing since may be there again soon.
+    troubled: Option<Instant>,
 }
 
 impl Work {
     fn new(broker: Broker, options: KeeperOptions) -> Self {
         let recoverer = Recoverer::new(broker.clone(), options.patience);
-        Self { broker, options, recoverer, ownerless: HashMap::new(), trimmed: None, failing: false }
+        Self { broker, options, recoverer, ownerless: HashMap::new(), trimmed: None, troubled: None }
     }
 
     async fn run(mut self) {
         loop {
             self.broker.up().await;
             match self.tick().await {
-                Ok(()) => self.failing = false,
+                Ok(()) => self.broker.stats().faults.well(PART),
                 Err(error) => self.fail(&error),
             }
             self.broker.kept().looks.send_modify(|looks| *looks += 1);
@@ -115,16 +119,23 @@ impl Work {
     fn fail(&mut self, error: &Error) {
         self.recoverer.forget();
         self.ownerless.clear();
-        if !std::mem::replace(&mut self.failing, true) {
-            warn!(%error, "cannot look after the queues; trying again each second");
-        }
+        self.broker.stats().faults.failed(PART, error);
+        self.troubled = Some(Instant::now());
     }
 
     async fn tick(&mut self) -> Result<(), Error> {
         let queues = self.broker.queues().await?;
         let looks = self.broker.look_at(&queues).await?;
         let memory_full = self.is_memory_full().await;
-        self.broker.shown().show(Presence::of(&looks, memory_full));
+        // Beats were refused with what failed; until there was time for another, a missing lease means nothing.
+        let renewed = self.broker.link().renewed();
+        let is_settled =
+            [self.troubled, renewed].iter().flatten().all(|since| since.elapsed() > limits::LEASE);
+        let mut presence = Presence::of(&looks, memory_full);
+        if !is_settled {
+            presence.trust(&self.broker.presence());
+        }
+        self.broker.shown().show(presence);
         self.promote(&looks).await?;
         self.trim(&looks).await?;
         self.recoverer.prove_writable(&queues).await?;

@@ -13,9 +13,11 @@ use serde_json::Value;
 use tempest_protocol::{Keys, Queue, WorkerId, limits};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
-use crate::{Broker, Error, Trouble, clock::millis};
+use crate::{Broker, Error, clock::millis};
+
+/// What is in trouble while beats are not confirmed.
+const PART: &str = "beats";
 
 /// What Redis has confirmed of a worker's beats.
 #[derive(Clone, Copy, Debug)]
@@ -186,22 +188,20 @@ impl Shared {
     }
 
     async fn beats(&self) {
-        let mut failing = false;
+        let faults = &self.broker.stats().faults;
         loop {
             tokio::time::sleep(limits::BEAT).await;
+            let mut failures = 0;
             while let Err(error) = self.beat_when_up().await {
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(%error, worker = %self.worker, "a beat failed; trying on");
-                }
-                let pause = match error.trouble() {
-                    Trouble::Reconnect => Duration::ZERO, // the connection itself backs off
-                    _ => Duration::from_millis(fastrand::u64(100..1_000)),
+                faults.failed(PART, &error);
+                failures += 1;
+                let pause = match error {
+                    Error::Down | Error::Away(_) => Duration::ZERO, // the connection itself backs off
+                    refused => refused.trouble().pause(failures).min(limits::BEAT),
                 };
                 tokio::time::sleep(pause).await;
             }
-            if std::mem::take(&mut failing) {
-                debug!(worker = %self.worker, "beats are confirmed again");
-            }
+            faults.well(PART);
         }
     }
 

@@ -15,9 +15,16 @@ use redis::{
 use tempest_protocol::{RECONNECT, limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::{Error, Settings, Stats, Trouble, clock, gather::Gather, place::Place};
+use crate::{Error, Faults, Settings, Stats, Trouble, clock, gather::Gather, place::Place};
+
+/// What is in trouble while the connection is down.
+const PART: &str = "commands";
+
+/// How long a connection that Redis answers on with an order to connect anew is used at least: who refuses writes for a
+/// while would be flooded with connections else.
+const REPLACE: Duration = Duration::from_secs(1);
 
 /// A connection that is up.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ pub(crate) struct Up {
     pub(crate) connection: MultiplexedConnection,
     pub(crate) since: Instant,
     generation: u64,
+    /// Redis says to connect anew; it is used until another is up.
+    is_stale: bool,
 }
 
 #[derive(Clone)]
@@ -50,7 +59,7 @@ impl Link {
         check_server(&mut connection).await?;
         loaded(&mut connection).await.map_err(no_redis)?;
         learn_time(&mut connection, &clock).await.map_err(no_redis)?;
-        let up = Up { connection, since: Instant::now(), generation: 0 };
+        let up = Up { connection, since: Instant::now(), generation: 0, is_stale: false };
         let state = Arc::new(watch::Sender::new(Some(up)));
         let keep = keep(place.clone(), state.clone(), clock, stats.clone());
         let closing = closing.clone();
@@ -66,8 +75,18 @@ impl Link {
         &self.gather
     }
 
+    /// What is wrong with Redis.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.stats.faults
+    }
+
     pub(crate) fn current(&self) -> Option<Up> {
         self.state.borrow().clone()
+    }
+
+    /// Since when the connection is up, if it is not the first.
+    pub(crate) fn renewed(&self) -> Option<Instant> {
+        self.current().filter(|up| up.generation > 0).map(|up| up.since)
     }
 
     /// Waits for the connection to be up.
@@ -133,20 +152,29 @@ impl Link {
         self.place.pubsub().await
     }
 
-    /// Marks the connection as broken if the answer says so.
+    /// Marks the connection as broken, or as to be replaced, if the answer says so.
     fn judge<T>(&self, up: &Up, answer: Result<T, Error>) -> Result<T, Error> {
-        if answer.as_ref().is_err_and(|error| error.trouble() == Trouble::Reconnect) {
-            self.state.send_if_modified(|state| {
-                let mine = state.as_ref().is_some_and(|current| current.generation == up.generation);
-                if mine {
-                    *state = None;
-                    self.stats.lost.set();
+        let Err(error) = &answer else { return answer };
+        if error.trouble() == Trouble::Reconnect {
+            let is_answered = matches!(error, Error::Refused { .. });
+            self.state.send_if_modified(|state| match state {
+                Some(current) if current.generation != up.generation => false,
+                Some(current) if is_answered => !std::mem::replace(&mut current.is_stale, true),
+                Some(_) => {
+                    self.stats.faults.failed(PART, error);
+                    lose(state, &self.stats);
+                    true
                 }
-                mine
+                None => false,
             });
         }
         answer
     }
+}
+
+fn lose(state: &mut Option<Up>, stats: &Stats) {
+    *state = None;
+    stats.lost.set();
 }
 
 /// A call on a connection that has no limit of its own, such as one for subscriptions.
@@ -215,37 +243,61 @@ async fn keep(
     let mut watch = state.subscribe();
     let mut generation = 0;
     loop {
-        let gone = tokio::time::timeout(clock::LEARN_EVERY, watch.wait_for(Option::is_none)).await.is_ok();
+        let is_unfit = |state: &Option<Up>| state.as_ref().is_none_or(|up| up.is_stale);
+        // In time or not, what is there is looked at.
+        drop(tokio::time::timeout(clock::LEARN_EVERY, watch.wait_for(is_unfit)).await);
         let current = state.borrow().clone();
-        if gone {
-            warn!("the connection to Redis is gone; connecting again");
-            generation += 1;
-            let up = reconnect(&place, &clock, generation).await;
-            info!("connected to Redis again");
-            stats.reconnects.commands.count();
-            state.send_replace(Some(up));
-        } else if let Some(mut up) = current
-            && let Err(error) = learn_time(&mut up.connection, &clock).await
-        {
-            warn!(%error, "cannot ask Redis for the time");
+        match current {
+            Some(mut up) if !up.is_stale => {
+                if let Err(error) = learn_time(&mut up.connection, &clock).await {
+                    debug!(%error, "cannot ask Redis for the time");
+                }
+            }
+            Some(up) => {
+                let patience = REPLACE.saturating_sub(up.since.elapsed());
+                let broke = tokio::time::timeout(patience, watch.wait_for(Option::is_none)).await.is_ok();
+                if broke {
+                    continue;
+                }
+                generation += 1;
+                match connect(&place, &clock, generation).await {
+                    Ok(up) => replace(&state, &stats, up),
+                    Err(error) => {
+                        stats.faults.failed(PART, &error);
+                        state.send_modify(|state| lose(state, &stats));
+                    }
+                }
+            }
+            None => {
+                generation += 1;
+                replace(&state, &stats, reconnect(&place, &clock, &stats, generation).await);
+            }
         }
     }
 }
 
-async fn reconnect(place: &Place, clock: &clock::Clock, generation: u64) -> Up {
+fn replace(state: &watch::Sender<Option<Up>>, stats: &Stats, up: Up) {
+    debug!("connected to Redis again");
+    stats.reconnects.commands.count();
+    stats.faults.well(PART);
+    state.send_replace(Some(up));
+}
+
+async fn reconnect(place: &Place, clock: &clock::Clock, stats: &Stats, generation: u64) -> Up {
     for failures in 1.. {
         tokio::time::sleep(RECONNECT.bound(failures).mul_f64(fastrand::f64())).await;
-        if let Ok(mut connection) = place.dedicated(limits::COMMAND_ANSWER).await
-            && ready(&mut connection).await
-            && learn_time(&mut connection, clock).await.is_ok()
-        {
-            return Up { connection, since: Instant::now(), generation };
+        match connect(place, clock, generation).await {
+            Ok(up) => return up,
+            Err(error) => stats.faults.failed(PART, &error),
         }
     }
     unreachable!("the loop ends only with a connection")
 }
 
-/// Whether Redis takes writes again: `PING` is refused with `LOADING` while it reads its data.
-async fn ready(connection: &mut MultiplexedConnection) -> bool {
-    redis::cmd("PING").query_async::<String>(connection).await.is_ok()
+/// A connection to a Redis that answers: `PING` is refused with `LOADING` while it reads its data.
+async fn connect(place: &Place, clock: &clock::Clock, generation: u64) -> Result<Up, Error> {
+    let mut connection = place.dedicated(limits::COMMAND_ANSWER).await?;
+    redis::cmd("PING").query_async::<String>(&mut connection).await?;
+    learn_time(&mut connection, clock).await?;
+    Ok(Up { connection, since: Instant::now(), generation, is_stale: false })
 }

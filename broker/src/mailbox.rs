@@ -14,14 +14,20 @@ use std::{
 
 use bytes::Bytes;
 use redis::{aio::MultiplexedConnection, cmd, pipe};
-use tempest_protocol::{Code, Content, JobId, Mailbox, RECONNECT, Reply, limits};
+use tempest_protocol::{Code, Content, JobId, Mailbox, Reply, limits};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{Broker, Error, Rarely, Stats, Topics, Trouble, clock::millis};
+use crate::{Broker, Error, Rarely, Stats, Topics, clock::millis};
 
 pub use bench::Dispatch;
 
+/// What is in trouble while the mailbox is not read.
+const PART: &str = "mailbox";
+/// What is in trouble while nobody is told that its owner lives.
+const BEATS: &str = "beats";
+/// How long the first look of a connection waits for a reply: soon it is known whether Redis lets it look at all.
+const FIRST_BLOCK: Duration = Duration::from_millis(10);
 /// Replies in one look.
 const LOOK: isize = 128;
 /// Replies in one look after one that was larger than [`LOOK_BYTES`].
@@ -172,23 +178,23 @@ impl Shared {
         loop {
             tokio::time::sleep(limits::BEAT).await;
             broker.up().await;
-            if let Err(error) = self.beat(broker).await {
-                debug!(%error, "a beat of the mailbox failed");
+            match self.beat(broker).await {
+                Ok(()) => broker.stats().faults.well(BEATS),
+                Err(error) => broker.stats().faults.failed(BEATS, &error),
             }
         }
     }
 
     /// Reads until it is told to end: what happens to the connection from then on is nobody's trouble.
     async fn reads(&self, broker: &Broker, reading: &CancellationToken) {
-        let (mut failures, mut connected) = (0, false);
+        let (mut failures, mut connected, stats) = (0, false, broker.stats());
         loop {
             let error = match broker.link().dedicated(limits::BLOCK_ANSWER).await {
                 Ok(connection) => {
-                    failures = 0;
                     if std::mem::replace(&mut connected, true) {
-                        broker.stats().reconnects.mailbox.count();
+                        stats.reconnects.mailbox.count();
                     }
-                    self.read_on(connection, broker.stats()).await
+                    self.read_on(connection, stats, &mut failures).await
                 }
                 Err(error) => error,
             };
@@ -196,29 +202,27 @@ impl Shared {
                 return;
             }
             failures += 1;
-            let pause = match error.trouble() {
-                Trouble::Reconnect => RECONNECT.bound(failures).mul_f64(fastrand::f64()),
-                Trouble::BackOff | Trouble::Final => Duration::from_millis(fastrand::u64(100..1_000)),
-                Trouble::Operator => Duration::from_secs(5),
-            };
-            if failures == 1 {
-                warn!(%error, mailbox = %self.key, "the mailbox cannot be read; connecting again");
-            }
-            tokio::time::sleep(pause).await;
+            stats.faults.failed(PART, &error);
+            tokio::time::sleep(error.trouble().pause(failures)).await;
         }
     }
 
     /// Reads on one connection until it fails. A connection that failed is never used again, and its last `LTRIM`
-    /// is never repeated.
-    async fn read_on(&self, mut connection: MultiplexedConnection, stats: &Stats) -> Error {
-        // A connection that was just opened has proved as much as a look.
-        stats.mailbox_read.set();
-        let mut last = Handed::default();
+    /// is never repeated. The first look that succeeds forgets the failures.
+    async fn read_on(
+        &self,
+        mut connection: MultiplexedConnection,
+        stats: &Stats,
+        failures: &mut u32,
+    ) -> Error {
+        let (mut last, mut block) = (Handed::default(), FIRST_BLOCK);
         loop {
-            last = match self.read_once(&mut connection, &last, stats).await {
+            last = match self.read_once(&mut connection, &last, block, stats).await {
                 Ok(handed) => handed,
                 Err(error) => return error.into(),
-            }
+            };
+            (*failures, block) = (0, limits::BLOCK);
+            stats.faults.well(PART);
         }
     }
 
@@ -228,6 +232,7 @@ impl Shared {
         &self,
         connection: &mut MultiplexedConnection,
         last: &Handed,
+        block: Duration,
         stats: &Stats,
     ) -> redis::RedisResult<Handed> {
         if last.bytes > LOOK_BYTES {
@@ -241,7 +246,7 @@ impl Shared {
                 replies => self.look(connection, replies, LOOK, stats).await,
             }
         };
-        let (looked, waited) = futures_util::try_join!(look, self.wait(&mut other, stats))?;
+        let (looked, waited) = futures_util::try_join!(look, self.wait(&mut other, block, stats))?;
         match waited {
             Some(first) if looked.replies == 0 => {
                 Ok(Handed { replies: 1, bytes: self.hand_on(&first.into(), stats) })
@@ -273,10 +278,11 @@ impl Shared {
     async fn wait(
         &self,
         connection: &mut MultiplexedConnection,
+        block: Duration,
         stats: &Stats,
     ) -> redis::RedisResult<Option<Vec<u8>>> {
         let mut wait = cmd("BLMOVE");
-        wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(limits::BLOCK.as_secs());
+        wait.arg(&self.key).arg(&self.key).arg("LEFT").arg("LEFT").arg(block.as_secs_f64());
         stats.commands.one(&wait);
         let first = wait.query_async(connection).await?;
         stats.mailbox_read.set();

@@ -26,6 +26,8 @@ pub struct Presence {
 
 #[derive(Clone, Debug, Default)]
 struct Attendance {
+    /// It was served before Redis was in trouble, and its workers had no time to beat since.
+    is_trusted: bool,
     workers: usize,
     slots: u32,
     lanes: [Load; 3],
@@ -60,6 +62,7 @@ impl Shown {
 impl Presence {
     pub(crate) fn of(looks: &[QueueLook], memory_full: bool) -> Self {
         let attendance = |look: &QueueLook| Attendance {
+            is_trusted: false,
             workers: look.alive(),
             slots: look.slots(),
             lanes: look.lanes,
@@ -71,9 +74,17 @@ impl Presence {
         Self { queues, memory_full, seen: Some(Instant::now()) }
     }
 
-    /// Whether a worker with a lease works on this queue. A queue that was never used is not served.
+    /// Takes queues for served that were so before, whatever leases are missing now. Redis may even have forgotten them.
+    pub(crate) fn trust(&mut self, before: &Self) {
+        for queue in before.queues.keys().filter(|queue| before.is_served(queue)) {
+            self.queues.entry(queue.clone()).or_default().is_trusted = true;
+        }
+    }
+
+    /// Whether a worker with a lease works on this queue; in the first seconds after a trouble with Redis, whether one did
+    /// before. A queue that was never used is not served.
     pub fn is_served(&self, queue: &Queue) -> bool {
-        self.workers(queue) > 0
+        self.queues.get(queue).is_some_and(|attendance| attendance.workers > 0 || attendance.is_trusted)
     }
 
     /// Workers with a lease on this queue.

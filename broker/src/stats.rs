@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Recovered, clock::millis};
+use crate::{Faults, Recovered, clock::millis};
 
 pub use commands::Commands;
 pub use durations::{Durations, Measured};
@@ -101,6 +101,8 @@ pub struct Stats {
     pub recovered: RecoveredJobs,
     /// Workers whose death this process saw.
     pub deaths: Deaths,
+    /// Troubles with Redis.
+    pub faults: Faults,
 }
 
 /// Connections that came up again, by what they are for.

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -18,9 +18,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use tempest_protocol::{Mailbox, RECONNECT, Topic, limits};
+use tempest_protocol::{Mailbox, Topic, limits};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 use crate::{Broker, Error, Rarely, link::within};
 
@@ -34,6 +34,8 @@ use channel::Channel;
 use inbound::Inbound;
 use shard::{Reached, Shard};
 
+/// What is in trouble while nothing published is heard.
+const PART: &str = "topics";
 /// Channels in one `SUBSCRIBE`.
 const CHANNELS_PER_CALL: usize = 1_000;
 /// How long a new subscriber waits for Redis to confirm its topics.
@@ -55,6 +57,8 @@ struct Shared {
     overruns: AtomicU64,
     said: Rarely,
     orders: mpsc::UnboundedSender<Order>,
+    /// A probe is to be sent and was not yet.
+    probing: AtomicBool,
     /// When the connection last proved that it hears; none while it is down.
     heard: watch::Sender<Option<Instant>>,
 }
@@ -77,6 +81,7 @@ impl Broker {
             overruns: AtomicU64::new(0),
             said: Rarely::default(),
             orders,
+            probing: AtomicBool::new(false),
             heard: watch::Sender::new(None),
         });
         self.spawn(keep(shared.clone(), orders_in));
@@ -220,6 +225,7 @@ impl Shared {
     fn dispatch(self: &Arc<Self>, channel: &str, payload: Bytes) {
         if channel == self.probe {
             self.heard.send_replace(Some(Instant::now()));
+            self.broker.stats().faults.well(PART);
             return;
         }
         let (reached, begun) = match self.channels().get_mut(channel) {
@@ -257,25 +263,24 @@ impl Shared {
 /// Connects for ever.
 async fn keep(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Order>) {
     let (mut failures, mut connected) = (0, false);
+    let stats = shared.broker.stats();
     loop {
-        match shared.broker.link().pubsub().await {
+        let error = match shared.broker.link().pubsub().await {
             Ok(pubsub) => {
-                failures = 0;
                 if std::mem::replace(&mut connected, true) {
-                    shared.broker.stats().reconnects.topics.count();
+                    stats.reconnects.topics.count();
                 }
                 let (sink, stream) = pubsub.split();
-                let error = serve(&shared, sink, stream, &mut orders).await;
-                warn!(%error, "the connection for topics is gone; connecting again");
+                serve(&shared, sink, stream, &mut orders, &mut failures).await
             }
-            Err(error) if failures == 0 => warn!(%error, "cannot connect for topics"),
-            Err(_) => {}
-        }
+            Err(error) => error,
+        };
         failures += 1;
+        stats.faults.failed(PART, &error);
         shared.heard.send_replace(None);
         let names: Vec<_> = shared.channels().keys().cloned().collect();
         shared.confirm(&names, false);
-        tokio::time::sleep(RECONNECT.bound(failures).mul_f64(fastrand::f64())).await;
+        tokio::time::sleep(error.trouble().pause(failures)).await;
     }
 }
 
@@ -285,6 +290,7 @@ async fn serve(
     mut sink: PubSubSink,
     mut stream: PubSubStream,
     orders: &mut mpsc::UnboundedReceiver<Order>,
+    failures: &mut u32,
 ) -> Error {
     while orders.try_recv().is_ok() {} // all channels with subscribers are subscribed to below
     let mut names = shared.wanted();
@@ -292,8 +298,9 @@ async fn serve(
     if let Err(error) = subscribe(shared, &mut sink, &names).await {
         return error;
     }
-    shared.heard.send_replace(Some(Instant::now()));
-    info!(channels = names.len(), "listening to topics");
+    *failures = 0;
+    let begun = Instant::now();
+    debug!(channels = names.len(), "listening to topics");
     let mut probe = tokio::time::interval(limits::PROBE);
     let mut batch = Vec::new();
     loop {
@@ -311,21 +318,32 @@ async fn serve(
                 }
             }
             _ = probe.tick() => {
-                let silence = shared.heard.borrow().map(|heard| heard.elapsed()).unwrap_or_default();
+                let silence = shared.heard.borrow().unwrap_or(begun).elapsed();
                 if silence > limits::PROBE + limits::PROBE / 2 {
-                    return Error::Away(format!("it has been silent for {} ms", silence.as_millis()));
+                    let silent = silence.as_millis();
+                    return Error::Away(format!("the connection for topics has been silent for {silent} ms"));
                 }
-                let broker = shared.broker.clone();
-                let channel = shared.probe.clone();
                 // Not awaited here: a slow command connection must not stop the events.
-                shared.broker.spawn(async move {
-                    if let Err(error) = broker.link().ask::<u64>(redis::cmd("PUBLISH").arg(channel).arg("")).await {
-                        tracing::debug!(%error, "the probe was not sent");
-                    }
-                });
+                if !shared.probing.swap(true, Ordering::AcqRel) {
+                    shared.broker.spawn(probe_once(shared.clone()));
+                }
             }
         }
     }
+}
+
+/// Publishes a probe, once the command connection is up.
+async fn probe_once(shared: Arc<Shared>) {
+    let link = shared.broker.link();
+    loop {
+        link.up().await;
+        match link.ask::<u64>(redis::cmd("PUBLISH").arg(&shared.probe).arg("")).await {
+            Err(Error::Down | Error::Away(_)) => {}
+            Err(error) => break shared.broker.stats().faults.failed(PART, &error),
+            Ok(_) => break,
+        }
+    }
+    shared.probing.store(false, Ordering::Release);
 }
 
 /// Carries out orders in their order, neighbours of a kind in one call.

@@ -374,7 +374,7 @@ impl Call {
 }
 
 fn refused(error: &BusError) -> Refusal {
-    warn!(%error, "Redis does not take a job");
+    debug!(%error, "Redis does not take a job"); // what is wrong with Redis was said once, by the broker
     Refusal::new(Code::RedisAway)
 }
 

@@ -11,8 +11,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tempest_broker::{Beats, Controls, Error, Lease, Trouble};
-use tempest_protocol::{Queue, RECONNECT, WorkerId, limits};
+use tempest_broker::{Beats, Controls, Error, Lease};
+use tempest_protocol::{Queue, WorkerId, limits};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
@@ -29,8 +29,6 @@ const LOOK: usize = 8;
 const LOOK_MAX: usize = 16;
 /// Every so many looks one begins at the low end.
 const FROM_BELOW: u64 = 16;
-/// How long the wait is after an error that only an operator can mend.
-const OPERATOR: Duration = Duration::from_secs(5);
 
 pub(crate) struct Desk {
     shared: Arc<Shared>,
@@ -221,7 +219,11 @@ impl Desk {
     async fn take_in(&mut self, came: Came) {
         let (spot, source, lapses) = (came.spot, came.source, came.lapses);
         self.idle = came.waited && self.tasks.is_empty();
-        match self.places[spot.place].came(came) {
+        let answer = self.places[spot.place].came(came);
+        if answer.is_ok() {
+            self.shared.broker.stats().faults.well(self.places[spot.place].claims_part());
+        }
+        match answer {
             Ok(Some(_)) if self.is_fenced(lapses) => self.unsure = true,
             Ok(Some(frame)) => {
                 self.places[spot.place].know(spot, frame.clone());
@@ -240,15 +242,8 @@ impl Desk {
     /// broke.
     fn trouble(&mut self, place: usize, source: usize, error: &Error) {
         let failures = self.places[place].failed(source);
-        let pause = match error.trouble() {
-            Trouble::Reconnect => RECONNECT.bound(failures).mul_f64(fastrand::f64()),
-            Trouble::BackOff | Trouble::Final => Duration::from_millis(fastrand::u64(100..1_000)),
-            Trouble::Operator => OPERATOR,
-        };
-        if failures == 1 {
-            warn!(queue = %self.places[place].queue(), %error, "cannot claim; trying on");
-        }
-        self.places[place].wait(source, Instant::now() + pause);
+        self.shared.broker.stats().faults.failed(self.places[place].claims_part(), error);
+        self.places[place].wait(source, Instant::now() + error.trouble().pause(failures));
         self.unsure = true;
     }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempest_broker::{Acked, Broker, Error, Settled, Trouble};
+use tempest_broker::{Acked, Broker, Error, Settled};
 use tempest_protocol::{Code, Content, Failure, Job, Lane, Reply, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -15,6 +15,11 @@ use crate::{
     running::Since,
     shared::{Held, Next, Shared},
 };
+
+/// What is in trouble while jobs cannot be settled.
+const PART: &str = "replies";
+/// The longest wait before a settlement that Redis refused is tried again: somebody may be waiting for it.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
@@ -65,6 +70,7 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
             while let Err(error) = try_once(&shared.broker, &held, &other).await {
                 pause(&shared.broker, &error, &mut failures).await;
             }
+            settled(&shared.broker, failures);
             Next::Unasked
         }
     }
@@ -104,7 +110,7 @@ async fn answer(shared: &Shared, mut open: Open) -> Next {
     let mut failures = 0;
     while let Err(error) = open.try_once(&shared.broker).await {
         if open.is_settled() {
-            break;
+            return open.next; // given up
         }
         if !open.ack
             && let Ok(permit) = shared.kept_permits.clone().try_acquire_owned()
@@ -120,7 +126,15 @@ async fn answer(shared: &Shared, mut open: Open) -> Next {
         }
         pause(&shared.broker, &error, &mut failures).await;
     }
+    settled(&shared.broker, failures);
     open.next
+}
+
+/// It was done in the end.
+fn settled(broker: &Broker, failures: u32) {
+    if failures > 0 {
+        broker.stats().faults.well(PART);
+    }
 }
 
 impl Open {
@@ -135,6 +149,7 @@ impl Open {
             }
             pause(broker, &error, &mut failures).await;
         }
+        settled(broker, failures);
     }
 
     /// Sends what is left. The next job is asked for once at most.
@@ -176,7 +191,8 @@ impl Open {
         if let (Err(error), Some(_)) = (&result, &self.reply)
             && Instant::now() >= self.until
         {
-            warn!(%error, mailbox = self.reply_to, "a reply could not be delivered before its deadline");
+            // Nobody waits any more: whoever did has been told so. What is wrong with Redis was said once.
+            debug!(%error, mailbox = self.reply_to, "a reply could not be delivered before its deadline");
             self.reply = None;
         }
         result
@@ -185,16 +201,13 @@ impl Open {
 
 async fn pause(broker: &Broker, error: &Error, failures: &mut u32) {
     *failures = failures.saturating_add(1);
-    if *failures == 1 && error.trouble() != Trouble::Reconnect {
-        warn!(%error, "a job could not be settled; trying on");
-    } else {
-        debug!(%error, failures, "a job could not be settled; trying on");
-    }
-    match error.trouble() {
-        Trouble::Reconnect => {
+    broker.stats().faults.failed(PART, error);
+    debug!(%error, failures, "a job could not be settled; trying on");
+    match error {
+        Error::Down | Error::Away(_) => {
             tokio::time::sleep(Duration::from_millis(5)).await; // the link notices by itself
             broker.up().await;
         }
-        _ => tokio::time::sleep(Duration::from_millis(fastrand::u64(100..1_000))).await,
+        refused => tokio::time::sleep(refused.trouble().pause(*failures).min(PAUSE_MAX)).await,
     }
 }

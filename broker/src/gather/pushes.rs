@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use crate::{Error, claim::next};
+use super::Answers;
+use crate::{Error, Faults, claim::next, fault::PUSHES};
 
 /// Values in one command: Redis serves nobody else while it takes them in.
 const VALUES_MAX: u64 = 128;
@@ -53,6 +54,20 @@ impl Pushes {
     fn open(&self, list: &str) -> Option<usize> {
         let lately = self.0.len().saturating_sub(LISTS_MAX)..self.0.len();
         lately.rev().find(|push| self.0[*push].list == list).filter(|push| self.0[*push].values < VALUES_MAX)
+    }
+
+    /// Tells what became of them to whoever says what is wrong with Redis.
+    pub(super) fn report(&self, answers: &Answers, faults: &Faults) {
+        let refused = |push: &Push| match answers {
+            Ok(answers) => answers.get(push.command)?.as_ref().err(),
+            Err(error) => Some(error),
+        };
+        for push in &self.0 {
+            match refused(push) {
+                Some(error) => faults.failed(PUSHES, error),
+                None => faults.well(PUSHES),
+            }
+        }
     }
 
     /// How deep the list was with this value as its last.

@@ -8,6 +8,7 @@ mod proxy;
 mod server;
 
 mod control;
+mod faults;
 mod harness;
 mod inbox;
 mod parts;

@@ -81,3 +81,20 @@ async fn inspection_tells_queues_and_workers_in_order() {
         workers.iter().map(|it| (it.worker.as_str(), it.slots, it.running, it.is_alive())).collect();
     assert_eq!(shown, [("w1", 2, 1, false), ("w2", 1, 0, true)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_served_stays_so_until_its_workers_had_time_to_beat_after_a_trouble() {
+    let mut server = Server::start();
+    let broker = broker(server.url()).await;
+    register(&server, "w.0", true);
+    broker.keep(hasty_keeper()).looked(2).await;
+    assert!(broker.presence().is_served(&queue()));
+    let seen = broker.presence().seen();
+    server.restart(); // it forgets all
+    eventually("a look after it", || {
+        broker.presence().seen() > seen && broker.presence().workers(&queue()) == 0
+    });
+    assert!(broker.presence().is_served(&queue()), "its workers may only have had no time");
+    eventually("they are gone", || !broker.presence().is_served(&queue()));
+    assert!(broker.up_since().is_some_and(|since| since.elapsed() > Duration::from_secs(3)), "a lease later");
+}

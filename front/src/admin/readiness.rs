@@ -24,6 +24,8 @@ pub(crate) struct Unready {
     /// One of [`Unready::WORDS`].
     pub(crate) reason: &'static str,
     pub(crate) lasts: Option<Duration>,
+    /// What is wrong with Redis, if that is known: the word of its refusals, or `away`.
+    pub(crate) fault: Option<&'static str>,
 }
 
 impl Unready {
@@ -31,7 +33,7 @@ impl Unready {
     pub(crate) const WORDS: [(&'static str, &'static str); 6] = [
         ("draining", "The front is about to stop."),
         ("redis_away", "The connection to Redis is down."),
-        ("redis_refuses", "Redis has taken no write for a while."),
+        ("redis_refuses", "Redis has taken no write, or no job, for a while."),
         ("queues_unseen", "The queues and their workers have not been seen for a while."),
         ("mailbox_unread", "The mailbox that replies come to has not been read for a while."),
         ("topics_silent", "Nothing published can be heard."),
@@ -46,17 +48,23 @@ impl Unready {
             Some(age) if age <= max => None,
             age => Some(age),
         };
+        // Most refusals hit the beats too; an account may be denied pushes alone.
+        let denied = stats.faults.pushes_denied().filter(|lasts| *lasts > WRITE).map(Some);
         let seen = broker.presence().seen().map(|seen| seen.elapsed());
         let found = [
             cluster.is_draining().then_some(None),
             is_away.then(|| stats.lost.age()),
-            late(stats.written.age(), WRITE).filter(|_| !is_away),
+            late(stats.written.age(), WRITE).or(denied).filter(|_| !is_away),
             late(seen, LOOK),
             late(stats.mailbox_read.age(), limits::BLOCK + MAILBOX_SLACK),
             late(shared.topics.silence(), limits::PROBE + PROBE_SLACK),
         ];
-        let reasons = Self::WORDS.iter().zip(found);
-        reasons.filter_map(|((reason, _), lasts)| Some(Self { reason, lasts: lasts? })).collect()
+        let reasons =
+            Self::WORDS.iter().zip(found).filter_map(|((reason, _), lasts)| Some((*reason, lasts?)));
+        let fault = stats.faults.current();
+        reasons
+            .map(|(reason, lasts)| Self { reason, lasts, fault: fault.filter(|_| reason != "draining") })
+            .collect()
     }
 
     fn detail(&self) -> &'static str {
@@ -64,7 +72,8 @@ impl Unready {
     }
 }
 
-/// `{"ready":false,"reasons":[{"reason":"redis_away","detail":"…","for_ms":1200}]}`; `for_ms` where it is known.
+/// `{"ready":false,"reasons":[{"reason":"redis_refuses","detail":"…","for_ms":1200,"fault":"OOM"}]}`; `for_ms` and `fault`
+/// where they are known.
 pub(super) fn to_json(reasons: &[Unready]) -> String {
     format!("{}\n", json!({ "ready": reasons.is_empty(), "reasons": to_values(reasons) }))
 }
@@ -77,6 +86,9 @@ pub(super) fn to_values(reasons: &[Unready]) -> Vec<Value> {
             let mut reason = json!({ "reason": unready.reason, "detail": unready.detail() });
             if let Some(lasts) = unready.lasts {
                 reason["for_ms"] = millis(lasts).into();
+            }
+            if let Some(fault) = unready.fault {
+                reason["fault"] = fault.into();
             }
             reason
         })
@@ -98,12 +110,13 @@ mod tests {
     #[test]
     fn reasons_are_told_with_their_meaning_and_age() {
         assert_eq!(to_json(&[]), "{\"ready\":true,\"reasons\":[]}\n");
-        let away = Unready { reason: "redis_away", lasts: Some(Duration::from_millis(1_200)) };
-        let draining = Unready { reason: "draining", lasts: None };
+        let away =
+            Unready { reason: "redis_away", lasts: Some(Duration::from_millis(1_200)), fault: Some("away") };
+        let draining = Unready { reason: "draining", lasts: None, fault: None };
         let told: serde_json::Value = serde_json::from_str(&to_json(&[draining, away])).unwrap();
         let expected = json!({ "ready": false, "reasons": [
             { "reason": "draining", "detail": "The front is about to stop." },
-            { "reason": "redis_away", "detail": "The connection to Redis is down.", "for_ms": 1200 },
+            { "reason": "redis_away", "detail": "The connection to Redis is down.", "for_ms": 1200, "fault": "away" },
         ] });
         assert_eq!(told, expected);
     }

@@ -150,6 +150,9 @@ fn add_bus(samples: &mut Samples, stats: &Stats) {
     {
         samples.add(Name::RedisReconnects, &[connection], counter.value());
     }
+    for (fault, count) in stats.faults.counts() {
+        samples.add(Name::RedisFaults, &[fault], count);
+    }
     for (command, count) in stats.commands.sent().filter(|(_, count)| *count > 0) {
         samples.add(Name::RedisCommands, &[command], count);
     }

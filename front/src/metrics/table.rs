@@ -109,6 +109,8 @@ metrics! {
         "Commands sent to Redis by name; those that greet a new connection are left out.";
     RedisReconnects "tempest_redis_reconnects" Counter ["connection"]
         "Connections to Redis that came up again: commands, mailbox, topics.";
+    RedisFaults "tempest_redis_faults" Counter ["fault"]
+        "Faults of Redis that this front met, once each however much they hit: away, or the word of its refusal (OOM, READONLY, NOPERM and so on).";
     Ready "tempest_ready" Gauge []
         "Whether /readyz says that requests should be sent here.";
     Unready "tempest_unready" Gauge ["reason"]

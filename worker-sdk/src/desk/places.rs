@@ -24,6 +24,8 @@ pub(super) struct Spot {
 /// A queue this worker works for.
 pub(super) struct Place {
     queue: Queue,
+    /// What is in trouble while nothing can be claimed.
+    claims_part: String,
     slots: Vec<Slot>,
     sources: Vec<Source>,
 }
@@ -82,6 +84,7 @@ impl Place {
             Source { lane: *lane, link: Some(link), id, woken: false, failures: 0, not_before: None }
         };
         Self {
+            claims_part: format!("claims of {queue}"),
             queue: queue.clone(),
             slots: (0..slots).map(slot).collect(),
             sources: lanes.iter().map(source).collect(),
@@ -90,6 +93,11 @@ impl Place {
 
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// What is in trouble while nothing can be claimed.
+    pub(super) fn claims_part(&self) -> &str {
+        &self.claims_part
     }
 
     pub(super) fn run(&self, spot: Spot) -> &RunList {
