@@ -6,7 +6,6 @@ and ignored here as all that is unknown.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,8 +14,6 @@ from .errors import RedisAway, TempestError
 from .limits import BLOCK_ANSWER_S, PING_S
 from .link import Link, Pauses, Place
 from .names import is_name
-
-log = logging.getLogger("tempest")
 
 
 class Control(threading.Thread):
@@ -48,10 +45,8 @@ class Control(threading.Thread):
                 self._listen(self._place.open(BLOCK_ANSWER_S), pauses)
             except TempestError as error:
                 self.listening.clear()
-                pause = pauses.after(error)
-                if pauses.is_news(error):
-                    log.warning("the control channel is not heard: %s", error.detail)
-                self._over.wait(pause)
+                self._place.faults.failed("control", error)
+                self._over.wait(pauses.after(error))
 
     def _listen(self, link: Link, pauses: Pauses) -> None:
         try:
@@ -60,6 +55,7 @@ class Control(threading.Thread):
                 link.read()
             self.listening.set()
             pauses.over()
+            self._place.faults.well("control")
             probed, heard = running_s(), running_s()
             while not self._over.is_set():
                 if link.has_answer(0.25):

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from . import settings
 from .errors import RedisAway, Refused, SetupError, TempestError
+from .fault import Faults
 from .limits import COMMAND_ANSWER_S, RECONNECT_BASE_MS, RECONNECT_CAP_MS, backoff_cap_ms
 from .tls import Files, TlsConnection, Untrusted, told
 
@@ -71,6 +72,8 @@ class Place:
             """What else may be wrong if nobody answers: empty or a clause."""
         except ValueError as error:
             raise SetupError(f"{url!r} is no Redis URL ({error}): use one like redis://127.0.0.1:6379") from None
+        self.faults = Faults()
+        """What is wrong with it, as far as this process knows."""
         self._connection = self._options.pop("connection_class", Connection)
         if parts.scheme == "rediss":
             self._use_tls(files or settings.tls_files(), parts.fragment)

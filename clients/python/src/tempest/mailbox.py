@@ -69,16 +69,15 @@ class Mailbox:
             try:
                 self._read_on(self._bus.place.open(BLOCK_ANSWER_S), pauses)
             except TempestError as error:
-                pause = pauses.after(error)
-                if pauses.is_news(error):
-                    log.warning("the mailbox cannot be read, trying again: %s", error.detail)
-                self._over.wait(pause)
+                self._bus.place.faults.failed("mailbox", error)
+                self._over.wait(pauses.after(error))
 
     def _read_on(self, link: Link, pauses: Pauses) -> None:
         try:
             while not self._over.is_set():
                 first = link.ask("BLMOVE", self.key, self.key, "LEFT", "LEFT", BLOCK_S)
                 pauses.over()
+                self._bus.place.faults.well("mailbox")
                 while first is not None:
                     self._hand_on(first)
                     answers = link.ask_all([("LTRIM", self.key, 1, -1), ("LINDEX", self.key, 0)])

@@ -68,7 +68,9 @@ class Outbox(threading.Thread):
                     link = self._place.open()
                 self._send(link)
                 pauses.over()
+                self._place.faults.well("replies")
             except TempestError as error:
+                self._place.faults.failed("replies", error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, timeout=min(1.0, pauses.after(error)))
 
@@ -82,7 +84,8 @@ class Outbox(threading.Thread):
                     refused = answer
                     continue
             else:
-                log.warning("a refused reply to %s came too late", unsent.reply_to)
+                # Nobody waits any more: whoever did has been told so. Why it was refused was said once.
+                log.debug("a refused reply to %s came too late", unsent.reply_to)
             with self._changed:
                 if unsent in self._unsent:
                     self._unsent.remove(unsent)

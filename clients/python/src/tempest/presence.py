@@ -132,10 +132,8 @@ class Presence(threading.Thread):
             try:
                 self._beat_on(self._place.open(), pauses)
             except TempestError as error:
-                pause = min(pauses.after(error), BEAT_S)
-                if pauses.is_news(error):
-                    log.warning("beats fail: %s", error.detail)
-                self._over.wait(pause)
+                self._place.faults.failed("beats", error)
+                self._over.wait(min(pauses.after(error), BEAT_S))
             except Exception:
                 log.exception("beats fail")
                 self._over.wait(BEAT_S)
@@ -148,7 +146,7 @@ class Presence(threading.Thread):
                 self.beat(link)
                 if pauses.over():
                     self._clock.learn(link)
-                    log.info("beats are answered again")
+                self._place.faults.well("beats")
                 self._over.wait(BEAT_S)
         finally:
             link.close()

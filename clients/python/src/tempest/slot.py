@@ -50,6 +50,7 @@ class Slot(threading.Thread):
         self._ahead = Ahead() if ahead else None
         self._relief = Relief(place, self._hand)
         self._pauses = Pauses()
+        self._part = f"claims of slot {number}"
 
     def blocked_clients(self) -> list[int]:
         """The connections that wait for a job now, to be unblocked when the worker drains."""
@@ -69,8 +70,7 @@ class Slot(threading.Thread):
                 return
             except TempestError as error:
                 pause = self._pauses.after(error)
-                if self._pauses.is_news(error):
-                    log.warning("claims fail, trying again: %s", error.detail)
+                self._place.faults.failed(self._part, error)
             except Exception:
                 log.exception("claims fail, trying again")
                 pause = 1.0
@@ -121,7 +121,7 @@ class Slot(threading.Thread):
             settling.confirm(answers, claims.main, self._outbox)
         claimed = claims.wait()
         if self._pauses.over():
-            log.info("claims are answered again")
+            self._place.faults.well(self._part)
         if claimed is None or self._draining.is_set():
             self._brought(look, 0, False)
             return True
