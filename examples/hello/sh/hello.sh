@@ -8,7 +8,7 @@ http='"status":200,"headers":{"content-type":"text/plain; charset=utf-8"}'
 cli() { timeout 4 redis-cli -e -u "${TEMPEST_REDIS_URL:-redis://127.0.0.1:6379}" "$@" 2>/dev/null; }
 beat() {
   printf 'SADD %s:queues %s\nSADD %s:workers %s.0\nSET %s:lease:%s "{\\"lang\\":\\"sh\\"}" PX 3000\n' \
-    "$prefix" "$queue" "$lane" "$worker" "$lane" "$worker" | cli >/dev/null
+    "$prefix" "$queue" "$lane" "$worker" "$lane" "$worker" | cli | tail -n 1 | grep -qx OK # the lease was set
 }
 beats() { # in the background: ends when this shell is gone, is silent while it is stopped
   while sleep 1 && read -r _ _ state _ <"/proc/$$/stat"; do
