@@ -124,6 +124,7 @@ enum Area {
     /// Queues, and what touches no key.
     Root,
     Sets,
+    Supervisors,
     Mailboxes,
     Listen,
     Say,
@@ -134,6 +135,7 @@ impl Area {
         match right.on {
             On::Nothing | On::Queue => Self::Root,
             On::Queues | On::Mailboxes | On::Sweep => Self::Sets,
+            On::Supervisors => Self::Supervisors,
             On::Mailbox | On::About => Self::Mailboxes,
             On::Topic | On::Control | On::Probe if right.name() == "publish" => Self::Say,
             On::Topic | On::Control | On::Probe => Self::Listen,
@@ -194,6 +196,7 @@ fn patterns(settings: &Settings, role: Role, scope: &Scope<'_>, right: &Right) -
         On::Queues => vec![keys.queues()],
         On::Mailboxes => vec![keys.mailboxes()],
         On::Sweep => vec![keys.sweep()],
+        On::Supervisors => vec![keys.supervisors(), format!("{prefix}:supervisor:{{*}}")],
         On::Mailbox => vec![format!("{prefix}:mailbox:{{*}}")],
         On::About => vec![format!("{prefix}:mailbox:{{*}}:about")],
         On::Control if role.is_of_queues() => scope.queues.iter().map(|queue| keys.control(queue)).collect(),

@@ -4,12 +4,13 @@
 //! a second. Nothing here decides that somebody is dead; that is recovery.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use redis::{Pipeline, pipe};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tempest_protocol::{Keys, Queue, WorkerId, limits};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,13 +39,23 @@ pub struct Lease {
     beating: CancellationToken,
 }
 
+/// A worker as it stands in Redis: who it is, and its queues with the number of slots in each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its queues and how many run lists it has in each.
+    pub places: Vec<(Queue, usize)>,
+}
+
+/// What changes between two beats.
+type Fields = dyn Fn() -> Map<String, Value> + Send + Sync;
+
 struct Shared {
     broker: Broker,
-    worker: WorkerId,
-    /// The queues and how many slots of each are registered.
-    places: Vec<(Queue, usize)>,
+    registered: Registered,
     about: Mutex<Value>,
-    jobs: OnceLock<Box<dyn Fn() -> Value + Send + Sync>>,
+    fields: OnceLock<Box<Fields>>,
     beats: watch::Sender<Beats>,
 }
 
@@ -62,10 +73,9 @@ impl Broker {
         let beats = Beats { sent: Instant::now(), count: 0, lapses: 0 };
         let shared = Arc::new(Shared {
             broker: self.clone(),
-            worker,
-            places,
+            registered: Registered { worker, places },
             about: Mutex::new(about.clone()),
-            jobs: OnceLock::new(),
+            fields: OnceLock::new(),
             beats: watch::Sender::new(beats),
         });
         shared.beat().await?;
@@ -81,7 +91,7 @@ impl Broker {
 impl Lease {
     /// The worker it is for.
     pub fn worker(&self) -> &WorkerId {
-        &self.shared.worker
+        &self.shared.registered.worker
     }
 
     /// What Redis has confirmed so far. Changes with each beat.
@@ -106,11 +116,10 @@ impl Lease {
         self.shared.beat().await
     }
 
-    /// From now on each beat also says which jobs the worker has in hand: the field `jobs` of what it says of itself.
-    /// The first call counts.
-    pub fn tell_jobs(&self, jobs: impl Fn() -> Value + Send + Sync + 'static) {
+    /// From now on each beat also says these fields of what the worker says of itself. The first call counts.
+    pub fn tell(&self, fields: impl Fn() -> Map<String, Value> + Send + Sync + 'static) {
         // A second one would be a mistake of the caller that harms nobody.
-        self.shared.jobs.set(Box::new(jobs)).ok();
+        self.shared.fields.set(Box::new(fields)).ok();
     }
 
     /// Changes what the worker says of itself; beats once.
@@ -126,13 +135,53 @@ impl Lease {
     pub async fn leave(self) -> Result<(), Error> {
         self.beating.cancel();
         let _last = self.shared.about.lock().await; // a beat under way would register it again
-        let keys = self.shared.broker.keys();
-        let mut commands = pipe();
-        for (queue, slots) in &self.shared.places {
-            commands.cmd("SREM").arg(keys.workers(queue)).arg(self.shared.entries(*slots));
-            commands.cmd("DEL").arg(keys.lease(queue, &self.shared.worker));
+        self.shared.broker.unregister(&self.shared.registered).await
+    }
+}
+
+impl Registered {
+    fn entries(&self, slots: usize) -> Vec<String> {
+        (0..slots).map(|slot| Keys::entry(&self.worker, slot)).collect()
+    }
+
+    /// Adds a beat to a write: registration and lease. Whoever beats says the queues once for all.
+    fn beat(&self, keys: &Keys, about: &str, commands: &mut Pipeline) {
+        for (queue, slots) in &self.places {
+            commands.cmd("SADD").arg(keys.workers(queue)).arg(self.entries(*slots));
+            let lease = keys.lease(queue, &self.worker);
+            commands.cmd("SET").arg(lease).arg(about).arg("PX").arg(millis(limits::LEASE));
         }
-        all(self.shared.broker.link().ask_all(&commands).await?)
+    }
+}
+
+impl Broker {
+    /// Beats once for several workers, in one write; each with what it says of itself.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn beat_for(&self, workers: &[(Registered, Value)]) -> Result<(), Error> {
+        let mut commands = pipe();
+        let queues: BTreeSet<_> =
+            workers.iter().flat_map(|(worker, _)| &worker.places).map(|(queue, _)| queue.as_str()).collect();
+        if queues.is_empty() {
+            return Ok(());
+        }
+        commands.cmd("SADD").arg(self.keys().queues()).arg(queues);
+        for (worker, about) in workers {
+            worker.beat(self.keys(), &about.to_string(), &mut commands);
+        }
+        self.link().do_all(&commands).await
+    }
+
+    /// Takes the slots of a worker out of `workers` and deletes its lease. Call it when its run lists are empty.
+    ///
+    /// Errors: Redis is away or refuses.
+    async fn unregister(&self, worker: &Registered) -> Result<(), Error> {
+        let mut commands = pipe();
+        for (queue, slots) in &worker.places {
+            commands.cmd("SREM").arg(self.keys().workers(queue)).arg(worker.entries(*slots));
+            commands.cmd("DEL").arg(self.keys().lease(queue, &worker.worker));
+        }
+        self.link().do_all(&commands).await
     }
 }
 
@@ -143,16 +192,12 @@ impl Drop for Lease {
 }
 
 impl Shared {
-    fn entries(&self, slots: usize) -> Vec<String> {
-        (0..slots).map(|slot| Keys::entry(&self.worker, slot)).collect()
-    }
-
     /// What the worker says of itself at this moment.
     fn text_of(&self, about: &Value) -> String {
-        match (about, self.jobs.get()) {
-            (Value::Object(fields), Some(jobs)) => {
+        match (about, self.fields.get()) {
+            (Value::Object(fields), Some(more)) => {
                 let mut fields = fields.clone();
-                fields.insert("jobs".into(), jobs());
+                fields.extend(more());
                 Value::Object(fields).to_string()
             }
             _ => about.to_string(),
@@ -162,13 +207,9 @@ impl Shared {
     fn beat_of(&self, about: &str) -> Pipeline {
         let keys = self.broker.keys();
         let mut commands = pipe();
-        let queues: Vec<_> = self.places.iter().map(|(queue, _)| queue.as_str()).collect();
+        let queues: Vec<_> = self.registered.places.iter().map(|(queue, _)| queue.as_str()).collect();
         commands.cmd("SADD").arg(keys.queues()).arg(queues);
-        for (queue, slots) in &self.places {
-            commands.cmd("SADD").arg(keys.workers(queue)).arg(self.entries(*slots));
-            let lease = keys.lease(queue, &self.worker);
-            commands.cmd("SET").arg(lease).arg(about).arg("PX").arg(millis(limits::LEASE));
-        }
+        self.registered.beat(keys, about, &mut commands);
         commands
     }
 
@@ -177,7 +218,7 @@ impl Shared {
         let about = self.about.lock().await;
         let sent = Instant::now();
         let text = self.text_of(&about);
-        all(self.broker.link().ask_all(&self.beat_of(&text)).await?)?;
+        self.broker.link().do_all(&self.beat_of(&text)).await?;
         self.beats.send_modify(|beats| {
             if beats.sent.elapsed() > limits::LEASE && beats.count > 0 {
                 beats.lapses += 1;
@@ -209,9 +250,4 @@ impl Shared {
         self.broker.up().await;
         self.beat().await
     }
-}
-
-/// The first error among answers.
-fn all(answers: Vec<Result<redis::Value, Error>>) -> Result<(), Error> {
-    answers.into_iter().try_for_each(|answer| answer.map(drop))
 }

@@ -29,6 +29,7 @@ mod script;
 mod settings;
 mod settle;
 mod stats;
+mod supervision;
 mod topic;
 mod whereabouts;
 
@@ -44,7 +45,7 @@ pub use fault::Faults;
 pub use gather::Pushing;
 pub use inspect::{Denied, Inspection};
 pub use keeper::{Keeper, KeeperOptions};
-pub use lease::{Beats, Lease};
+pub use lease::{Beats, Lease, Registered};
 pub use look::Load;
 #[doc(hidden)]
 pub use mailbox::Dispatch;
@@ -56,6 +57,7 @@ pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
 pub use settings::{Settings, Tls};
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};
+pub use supervision::SupervisorState;
 pub use topic::{Live, Outlet, Subscription, Topics};
 pub use whereabouts::Whereabouts;
 

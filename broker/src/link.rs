@@ -112,6 +112,13 @@ impl Link {
         self.judge(&up, answer)
     }
 
+    /// Several commands in one write whose answers say nothing.
+    ///
+    /// Errors: the first that one of them met.
+    pub(crate) async fn do_all(&self, commands: &Pipeline) -> Result<(), Error> {
+        self.ask_all(commands).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
     /// Several commands in one write, each with an answer of its own.
     pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Result<Value, Error>>, Error> {
         // The library calls an empty pipeline an error, which would look like a broken connection.

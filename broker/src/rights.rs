@@ -32,6 +32,7 @@ pub(crate) enum On {
     Queues,
     Mailboxes,
     Sweep,
+    Supervisors,
     Mailbox,
     About,
     Topic,
@@ -97,6 +98,7 @@ pub(crate) fn wanted(settings: &Settings) -> Vec<Right> {
     let mut wanted = on_queues(&keys);
     wanted.extend(on_mailboxes(&keys));
     wanted.extend(on_sets(&keys));
+    wanted.extend(on_supervisors(&keys));
     wanted.extend(on_channels(&keys, &settings.topic_prefix));
     wanted.extend(on_nothing());
     wanted
@@ -185,6 +187,22 @@ fn on_sets(keys: &Keys) -> Vec<Right> {
         (On::Sweep, KEEPER, WRITE, &["SET", &sweep, "x", "NX", "PX", "1"]),
     ];
     rows.into_iter().map(|(on, who, access, words)| right(on, (who, access, words))).collect()
+}
+
+fn on_supervisors(keys: &Keys) -> Vec<Right> {
+    let all = keys.supervisors();
+    let one = keys.supervisor(&WorkerId::new("doctor").expect("a good name"));
+    let rows: [(u8, u8, &[&str]); 7] = [
+        (SUPERVISOR, WRITE, &["ZADD", &all, "1", "x"]),
+        (SUPERVISOR, WRITE, &["ZREM", &all, "x"]),
+        (SUPERVISOR, WRITE, &["ZREMRANGEBYSCORE", &all, "0", "0"]),
+        (INSPECTOR, READ, &["ZRANGE", &all, "0", "-1"]),
+        (SUPERVISOR, WRITE, &["SET", &one, "x", "PX", "1"]),
+        (SUPERVISOR, WRITE, &["DEL", &one]),
+        (INSPECTOR, READ, &["GET", &one]),
+    ];
+    let rows = rows.into_iter().map(|row| right(On::Supervisors, row));
+    rows.map(|right| right.without("memory, restarts and deaths of workers are not shown")).collect()
 }
 
 fn on_channels(keys: &Keys, topic_prefix: &str) -> Vec<Right> {

@@ -94,6 +94,16 @@ impl Keys {
         format!("{}:sweep", self.prefix)
     }
 
+    /// ZSET: every supervisor, by the time it last said something, in milliseconds.
+    pub fn supervisors(&self) -> String {
+        format!("{}:supervisors", self.prefix)
+    }
+
+    /// STRING with an expiry: what a supervisor says of its children.
+    pub fn supervisor(&self, supervisor: &WorkerId) -> String {
+        format!("{}:supervisor:{{{supervisor}}}", self.prefix)
+    }
+
     /// LIST: replies for one process. The full key is what `reply_to` carries.
     pub fn mailbox(&self, mailbox: &Mailbox) -> String {
         format!("{}:mailbox:{{{mailbox}}}", self.prefix)

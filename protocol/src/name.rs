@@ -125,6 +125,19 @@ names! {
     Topic "topic" 256 TOPICAL NONE, "What events are published to.";
 }
 
+/// Characters of a host's name in an id.
+const HOST_CHARS_MAX: usize = 40;
+
+impl WorkerId {
+    /// A machine's name, as far as a worker id can hold it (SPEC "Names").
+    pub fn host_part(name: &str) -> String {
+        let plain =
+            |char: char| if char.is_ascii_alphanumeric() || ".-_".contains(char) { char } else { '-' };
+        let host: String = name.chars().map(plain).take(HOST_CHARS_MAX).collect();
+        if host.is_empty() { "host".to_owned() } else { host }
+    }
+}
+
 impl Default for Prefix {
     fn default() -> Self {
         Self("tempest".into())

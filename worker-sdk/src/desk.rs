@@ -80,7 +80,7 @@ impl Desk {
             options.queues.iter().map(|queue| (queue.clone(), slots)).collect();
         let lease = shared.broker.lease(worker.clone(), registered, &about).await?;
         let in_hand = shared.clone();
-        lease.tell_jobs(move || in_hand.jobs_in_hand());
+        lease.tell(move || in_hand.told());
         let controls = shared.broker.controls(&options.queues).await;
         let (report, ends) = mpsc::unbounded_channel();
         let place = |queue| Place::new(&shared.broker, queue, &worker, slots, &options.lanes);

@@ -1,11 +1,9 @@
-//! The name of a worker: new at every start of a process, made after the last fork (SPEC "Worker ids").
+//! The name of a worker: new at every start of a process, made after the last fork (SPEC "Names").
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempest_protocol::WorkerId;
 
-/// Characters of the host's name in an id.
-const HOST_MAX: usize = 40;
 /// Characters of a tag.
 const TAG_MAX: usize = 32;
 
@@ -38,11 +36,7 @@ fn checked(tag: &str) -> Result<&str, String> {
 
 /// This machine's name, as far as a worker id can hold it.
 pub(crate) fn host() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    let plain = |char: char| if char.is_ascii_alphanumeric() || ".-_".contains(char) { char } else { '-' };
-    let host: String = name.chars().map(plain).take(HOST_MAX).collect();
-    if host.is_empty() { "host".to_owned() } else { host }
+    WorkerId::host_part(&rustix::system::uname().nodename().to_string_lossy())
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ impl Counts {
         self.given_back.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Jobs that were started and have ended, in whatever way.
+    pub(crate) fn finished(&self) -> u64 {
+        [&self.done, &self.failed, &self.cut_short].map(|count| count.load(Ordering::Relaxed)).iter().sum()
+    }
+
     pub(crate) fn report(&self, ran: Duration, left_behind: u64) -> Report {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Report {

@@ -105,9 +105,12 @@ impl Shared {
         Entered { shared: self, number }
     }
 
-    /// The jobs in hand, those that run longest first, as they stand in the lease (SPEC "Presence").
-    pub(crate) fn jobs_in_hand(&self) -> serde_json::Value {
-        self.running().jobs.values().take(TOLD_JOBS_MAX).map(InHand::to_json).collect()
+    /// What each beat tells anew (SPEC "Presence"): the jobs in hand, those that run longest first, and how many were
+    /// finished.
+    pub(crate) fn told(&self) -> serde_json::Map<String, serde_json::Value> {
+        let jobs: serde_json::Value =
+            self.running().jobs.values().take(TOLD_JOBS_MAX).map(InHand::to_json).collect();
+        [("jobs".to_owned(), jobs), ("done".to_owned(), self.counts.finished().into())].into_iter().collect()
     }
 
     /// Cancels a job: the running one now, one that comes within the next minute then.

@@ -49,7 +49,10 @@ async fn each_beat_tells_the_jobs_in_hand() {
     let lease = lease(&place).await;
     let in_hand = Arc::new(AtomicU64::new(1));
     let told = in_hand.clone();
-    lease.tell_jobs(move || json!([{"id": told.load(Ordering::Relaxed).to_string()}]));
+    lease.tell(move || {
+        let jobs = json!([{"id": told.load(Ordering::Relaxed).to_string()}]);
+        [("jobs".to_owned(), jobs)].into_iter().collect()
+    });
     for number in [2, 3] {
         in_hand.store(number, Ordering::Relaxed);
         let expected = json!({"state": "running", "jobs": [{"id": number.to_string()}]});

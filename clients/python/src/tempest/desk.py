@@ -105,6 +105,10 @@ class Report:
     """Replies that Redis refused until the end."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
+    def finished(self) -> int:
+        """Jobs whose handler was run, in whatever way it ended."""
+        return self.done + self.failed
+
     def count(self, what: str, more: int = 1) -> None:
         """Adds one, or more."""
         with self._lock:

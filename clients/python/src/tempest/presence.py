@@ -46,7 +46,7 @@ class Identity:
     host: str
     slots: int
 
-    def lease_value(self, draining: bool, jobs: Sequence[Mapping[str, object]] = ()) -> str:
+    def lease_value(self, draining: bool, jobs: Sequence[Mapping[str, object]] = (), done: int = 0) -> str:
         """The value of the lease."""
         state = "draining" if draining else "running"
         return json.dumps(
@@ -58,6 +58,7 @@ class Identity:
                 "slots": self.slots,
                 "state": state,
                 "jobs": list(jobs),
+                "done": done,
             }
         )
 
@@ -75,6 +76,8 @@ class Presence(threading.Thread):
         """Called with the length of each run list, as each beat finds it."""
         self.jobs: Callable[[], Sequence[Mapping[str, object]]] = tuple
         """Gives the jobs in hand, as the lease tells them."""
+        self.done: Callable[[], int] = int
+        """Gives how many jobs were run to an end, in whatever way."""
         self._place = place
         self._keys = keys
         self._identity = identity
@@ -110,7 +113,7 @@ class Presence(threading.Thread):
     def _write(self) -> list[Command]:
         queues = sorted({source.queue for source in self._sources})
         write: list[Command] = [("SADD", self._keys.queues(), *queues)]
-        about = self._identity.lease_value(self.draining, self.jobs())
+        about = self._identity.lease_value(self.draining, self.jobs(), self.done())
         for queue in queues:
             entries = [source.entry for source in self._sources if source.queue == queue]
             write.append(("SADD", self._keys.workers(queue), *entries))

@@ -148,6 +148,7 @@ class _Shift:
         flat = [source for each in sources for source in each]
         self.presence = Presence(self.place, self.keys, identity, flat, self.clock)
         self.presence.jobs = self.desk.memory.in_hand
+        self.presence.done = self.desk.report.finished
         self.presence.beat(link)
         self.control = self._control()
         self.slots = [
