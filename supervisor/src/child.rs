@@ -1,14 +1,29 @@
 //! One process: its environment, its group, its death.
 
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus, process::Stdio, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use tempest_broker::Settings;
 use tempest_protocol::{Lane, Queue};
-use tokio::{process, sync::mpsc, time::timeout};
+use tokio::{
+    process,
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 
-use crate::{Line, Origin, WorkerSpec, group::Group, output::forward, spawner::Spawner};
+use crate::{
+    Line, Origin, WorkerSpec,
+    group::Group,
+    machine::OomKills,
+    output::{LastWords, forward},
+    spawner::Spawner,
+};
 
 /// How often to look whether a group has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -18,6 +33,22 @@ pub(crate) struct Child {
     process: process::Child,
     group: Option<Group>,
     readers: TaskTracker,
+    last_words: LastWords,
+    oom_kills: Arc<OomKills>,
+}
+
+/// What a child is started with.
+pub(crate) struct Birth<'a> {
+    pub(crate) spec: &'a WorkerSpec,
+    pub(crate) label: &'a str,
+    /// What its worker ids end in.
+    pub(crate) tag: &'a str,
+    /// The id under which the supervisor has registered it, if it did.
+    pub(crate) registered: Option<&'a str>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) spawner: &'a Spawner,
+    pub(crate) output: &'a mpsc::Sender<Line>,
+    pub(crate) oom_kills: &'a Arc<OomKills>,
 }
 
 /// How a child ended.
@@ -29,23 +60,20 @@ pub(crate) struct Death {
 }
 
 impl Child {
-    /// Starts a child whose worker ids end in `tag`.
+    /// Starts a child.
     ///
     /// Errors: one line that says why not.
-    pub(crate) async fn start(
-        spec: &WorkerSpec,
-        label: &str,
-        tag: &str,
-        settings: &Settings,
-        spawner: &Spawner,
-        output: &mpsc::Sender<Line>,
-    ) -> Result<Self, String> {
+    pub(crate) async fn start(birth: Birth<'_>) -> Result<Self, String> {
+        let Birth { spec, label, settings, spawner, output, .. } = birth;
         let program = spec.program()?;
         let mut command = spawner.command(&program, spec.command.get(1..).unwrap_or_default());
         for (name, value) in environment(spec, settings) {
             command.env(name, value);
         }
-        command.envs(&spec.env).env("TEMPEST_WORKER_TAG", tag);
+        command.envs(&spec.env).env("TEMPEST_WORKER_TAG", birth.tag);
+        if let Some(id) = birth.registered {
+            command.env("TEMPEST_WORKER_ID", id);
+        }
         if let Some(dir) = &spec.dir {
             command.current_dir(dir);
         }
@@ -53,15 +81,16 @@ impl Child {
         command.process_group(0).kill_on_drop(true);
         let mut process = spawner.spawn(command).await.map_err(|error| error.to_string())?;
         let group = process.id().and_then(Group::of);
-        let readers = TaskTracker::new();
+        let (readers, last_words) = (TaskTracker::new(), LastWords::default());
         if let Some(stdout) = process.stdout.take() {
-            readers.spawn(forward(label.to_owned(), Origin::Stdout, stdout, output.clone()));
+            readers.spawn(forward(label.to_owned(), Origin::Stdout, stdout, output.clone(), None));
         }
         if let Some(stderr) = process.stderr.take() {
-            readers.spawn(forward(label.to_owned(), Origin::Stderr, stderr, output.clone()));
+            let kept = Some(last_words.clone());
+            readers.spawn(forward(label.to_owned(), Origin::Stderr, stderr, output.clone(), kept));
         }
         readers.close();
-        Ok(Self { process, group, readers })
+        Ok(Self { process, group, readers, last_words, oom_kills: birth.oom_kills.clone() })
     }
 
     /// The process id, while it runs.
@@ -72,17 +101,30 @@ impl Child {
     /// Waits until it ends by itself. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Death {
         let cause = match self.process.wait().await {
+            Ok(status) if status.signal() == Some(Signal::KILL.as_raw()) && self.oom_kills.lately() => {
+                format!("{}, out of memory", cause_of(status))
+            }
             Ok(status) => cause_of(status),
             Err(error) => format!("lost: {error}"),
         };
         Death { cause, killed: false }
     }
 
-    /// Asks the whole group to end, and kills what is left of it after `grace`.
+    /// Asks it to end, and kills what is left of its group after `grace`. The child is asked alone at first, so that what
+    /// it has started for its work can finish that, as the `redis-cli` of a shell; the others when it has ended, or when
+    /// half the time is over.
     pub(crate) async fn stop(&mut self, grace: Duration) -> Death {
+        let end = Instant::now() + grace;
+        if let Some(group) = self.group {
+            group.signal_leader(Signal::TERM);
+        }
+        let early = timeout(grace / 2, self.ended()).await.ok();
         self.signal(Signal::TERM);
-        let ended = timeout(grace, async {
-            let death = self.ended().await;
+        let ended = timeout_at(end, async {
+            let death = match early {
+                Some(death) => death,
+                None => self.ended().await,
+            };
             while self.group.is_some_and(Group::runs) {
                 tokio::time::sleep(LOOK).await;
             }
@@ -105,6 +147,11 @@ impl Child {
     /// Waits until the last it printed has been handed on; not for a process that left the group with the pipe open.
     pub(crate) async fn drained(&self) {
         timeout(Duration::from_millis(500), self.readers.wait()).await.ok();
+    }
+
+    /// The last lines of its standard error.
+    pub(crate) fn last_words(&self) -> String {
+        self.last_words.text()
     }
 
     /// To the whole group. A group that is gone already is no error.

@@ -1,6 +1,10 @@
 //! A process group: what a child leads, and what it may leave behind.
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, waitpgid,
+};
+
+use crate::machine::{Process, processes};
 
 /// The group a child leads.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +14,11 @@ impl Group {
     /// The group of a leader that was started as such.
     pub(crate) fn of(leader: u32) -> Option<Self> {
         Pid::from_raw(i32::try_from(leader).ok()?).map(Self)
+    }
+
+    /// To the leader alone, which must not have been waited for.
+    pub(crate) fn signal_leader(self, signal: Signal) {
+        kill_process(self.0, signal).ok();
     }
 
     /// To every member. A group that is gone already is no error.
@@ -26,16 +35,8 @@ impl Group {
 
     /// Members that have ended exist until somebody reaps them. Only Linux can tell; else nobody counts as a zombie.
     fn is_all_zombies(self) -> bool {
-        let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-        let states = processes.flatten().filter_map(|process| {
-            let about = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // pid (name) state parent group …; the name may contain anything.
-            let (_, rest) = about.rsplit_once(") ")?;
-            let mut fields = rest.split(' ');
-            let (state, group) = (fields.next()?, fields.nth(1)?);
-            (group == self.0.as_raw_nonzero().to_string()).then(|| state.to_owned())
-        });
-        let states: Vec<_> = states.collect();
-        !states.is_empty() && states.iter().all(|state| state == "Z" || state == "X")
+        let mut members = processes();
+        members.retain(|process| process.group == self.0.as_raw_nonzero().get());
+        !members.is_empty() && members.iter().all(Process::is_zombie)
     }
 }

@@ -7,29 +7,41 @@
 //! leaves behind ends with it: a forgotten loop that still beats would keep a dead lease alive. On Linux with
 //! `setpriv` (util-linux) a child also ends when the supervisor is killed; its own children then do not.
 
+mod cancels;
 mod child;
+mod crew;
 mod group;
+mod machine;
+mod orders;
 mod output;
+mod reaper;
 mod recover;
-mod restart;
+mod roster;
 mod seat;
 mod spawner;
 mod spec;
+mod view;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use tempest_broker::{Broker, KeeperOptions, Recovered};
 use tempest_protocol::Backoff;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
+pub use orders::{Applied, OrderError, Orders};
 pub use output::{Line, Origin};
-pub use restart::Restarts;
 pub use spawner::Spawner;
-pub use spec::WorkerSpec;
+pub use spec::{Limits, WorkerSpec};
+pub use view::{ChildState, LastDeath, Phase};
 
-use seat::Seat;
+use machine::OomKills;
+use orders::Order;
+use roster::Roster;
+use seat::Ground;
+use view::Views;
+use watch::Watch;
 
 /// How children are treated.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +52,10 @@ pub struct Options {
     pub backoff: Backoff,
     /// A child that lived this long has its earlier deaths forgotten.
     pub settled: Duration,
+    /// So many that died one after the other are a crash loop, which is said and shown; 0 is none ever.
+    pub crashes_max: u32,
+    /// How long to wait between the starts of a crash loop, with a quarter of jitter.
+    pub crash_pause: Duration,
 }
 
 impl Default for Options {
@@ -48,16 +64,20 @@ impl Default for Options {
             grace: Duration::from_secs(10),
             backoff: Backoff { base_ms: 100, cap_ms: 10_000 },
             settled: Duration::from_secs(10),
+            crashes_max: 10,
+            crash_pause: Duration::from_secs(60),
         }
     }
 }
 
 /// The workers of one machine.
 pub struct Supervisor {
-    broker: Broker,
     workers: Vec<WorkerSpec>,
     options: Options,
-    restarts: Restarts,
+    broker: Broker,
+    views: Views,
+    orders: Orders,
+    given: mpsc::UnboundedReceiver<Order>,
 }
 
 /// How supervision ended.
@@ -92,13 +112,15 @@ impl std::fmt::Display for Report {
 impl Supervisor {
     /// A supervisor of these workers; nothing is started yet.
     pub fn new(broker: Broker, workers: Vec<WorkerSpec>, options: Options) -> Self {
-        let restarts = Restarts::of(&workers);
-        Self { broker, workers, options, restarts }
+        let (sender, given) = mpsc::unbounded_channel();
+        let views = Views::default();
+        let orders = Orders::new(sender, views.clone());
+        Self { workers, options, broker, views, orders, given }
     }
 
-    /// Restarts its workers while it runs.
-    pub fn restarts(&self) -> Restarts {
-        self.restarts.clone()
+    /// Gives orders to it while it runs, and shows how its children are.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Runs the workers until `shutdown`, then stops them: `SIGTERM`, grace, `SIGKILL`, recovery. What they print,
@@ -108,28 +130,25 @@ impl Supervisor {
     pub async fn run(self, output: mpsc::Sender<Line>, shutdown: CancellationToken) -> Report {
         self.broker.keep(KeeperOptions::default());
         let spawner = Arc::new(Spawner::start());
-        let mut seats = JoinSet::new();
-        for spec in self.workers.into_iter().map(Arc::new) {
-            for number in 1..=spec.count {
-                let seat = Seat {
-                    label: format!("{}.{number}", spec.name),
-                    spec: spec.clone(),
-                    options: self.options,
-                    broker: self.broker.clone(),
-                    spawner: spawner.clone(),
-                    output: output.clone(),
-                    wanted: self.restarts.of_worker(&spec.name),
-                };
-                seats.spawn(seat.run(shutdown.clone()));
-            }
-        }
-        let mut report = Report::default();
-        while let Some(seat) = seats.join_next().await {
-            match seat {
-                Ok(seat) => report += seat,
-                Err(error) => error!(%error, "the watch over a worker failed"),
-            }
-        }
+        let ground = Ground {
+            options: self.options,
+            broker: self.broker.clone(),
+            spawner: spawner.clone(),
+            output,
+            views: self.views,
+            oom_kills: Arc::new(OomKills::here()),
+        };
+        let watch = Watch::new(ground.clone(), self.orders.clone());
+        let name = watch.name();
+        let roster = Roster::new(ground, self.workers, shutdown);
+        let report = tokio::select! {
+            report = roster.run(self.given) => report,
+            () = watch.run() => Report::default(), // never
+            () = cancels::obey(&self.broker, &self.orders) => Report::default(), // never
+            () = reaper::reap(&spawner) => Report::default(), // never
+        };
+        // It runs out by itself where that fails.
+        self.broker.forget_supervisor(&name).await.ok();
         report
     }
 }

@@ -1,5 +1,10 @@
 //! What children print, line by line.
 
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::mpsc,
@@ -7,6 +12,10 @@ use tokio::{
 
 /// A line longer than this is cut into several.
 const LINE_BYTES_MAX: usize = 16 << 10;
+/// Lines that are kept for the log of a death ...
+const LAST_LINES: usize = 10;
+/// ... and the characters of each.
+const LAST_LINE_CHARS: usize = 300;
 
 /// A line of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +39,33 @@ pub enum Origin {
     Supervisor,
 }
 
-/// Hands on every line of a stream until it ends or nobody listens.
+/// The last lines a child printed to its standard error.
+#[derive(Clone, Default)]
+pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+
+impl LastWords {
+    fn heard(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line.chars().take(LAST_LINE_CHARS).collect());
+    }
+
+    /// All of them, one a line.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Hands on every line of a stream until it ends or nobody listens. The last ones are kept if somebody wants them.
 pub(crate) async fn forward(
     label: String,
     origin: Origin,
     mut stream: impl AsyncRead + Unpin,
     output: mpsc::Sender<Line>,
+    kept: Option<LastWords>,
 ) {
     let mut cutter = Cutter::default();
     let mut chunk = vec![0; 8 << 10];
@@ -43,6 +73,9 @@ pub(crate) async fn forward(
         let read = stream.read(&mut chunk).await.unwrap_or(0);
         let texts = if read == 0 { cutter.rest().into_iter().collect() } else { cutter.feed(&chunk[..read]) };
         for text in texts {
+            if let Some(kept) = &kept {
+                kept.heard(&text);
+            }
             if output.send(Line { label: label.clone(), origin, text }).await.is_err() {
                 return;
             }
@@ -89,6 +122,15 @@ mod tests {
         assert_eq!(cutter.feed(b"o\nthree"), ["two"]);
         assert_eq!(cutter.rest().as_deref(), Some("three"));
         assert_eq!(cutter.rest(), None);
+    }
+
+    #[test]
+    fn the_last_words_are_few_and_short() {
+        let words = LastWords::default();
+        (0..20).for_each(|number| words.heard(&format!("{number} {}", "x".repeat(1_000))));
+        let text = words.text();
+        assert!(text.starts_with("10 xxx") && text.lines().count() == LAST_LINES, "{text}");
+        assert!(text.len() < LAST_LINES * (LAST_LINE_CHARS + 1));
     }
 
     #[test]

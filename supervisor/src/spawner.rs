@@ -1,7 +1,11 @@
 //! A thread that starts children. Linux ties a child's parent-death signal to the *thread* that started it, so that
 //! thread must live as long as the supervisor does.
 
-use std::{process::Stdio, sync::mpsc};
+use std::{
+    collections::HashSet,
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+};
 
 use tokio::{
     process::{Child, Command},
@@ -18,6 +22,8 @@ type Order = (Command, oneshot::Sender<std::io::Result<Child>>);
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
     setpriv: bool,
+    /// Those that may still run, or that nobody has asked yet how they ended.
+    started: Mutex<HashSet<u32>>,
 }
 
 impl Spawner {
@@ -32,7 +38,7 @@ impl Spawner {
                 started.send(command.spawn()).ok();
             }
         });
-        Self { orders, setpriv: has_setpriv() }
+        Self { orders, setpriv: has_setpriv(), started: Mutex::default() }
     }
 
     /// A command for a program that ends when the supervisor does, as far as the system has means for that.
@@ -55,7 +61,14 @@ impl Spawner {
         let gone = || std::io::Error::other("the thread that starts children is gone");
         let (started, answer) = oneshot::channel();
         self.orders.send((command, started)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let child = answer.await.map_err(|_| gone())??;
+        self.started().extend(child.id());
+        Ok(child)
+    }
+
+    /// The children it started, but for those that are forgotten.
+    pub(crate) fn started(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

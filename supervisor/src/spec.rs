@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tempest_protocol::{Lane, Queue};
@@ -25,6 +26,33 @@ pub struct WorkerSpec {
     pub env: BTreeMap<String, String>,
     /// Where it is started; absent: where the supervisor runs.
     pub dir: Option<PathBuf>,
+    /// What a child may use before another takes its place.
+    pub limits: Limits,
+    /// The supervisor registers each child and holds its lease, under the name it finds in `TEMPEST_WORKER_ID`, with one
+    /// slot: for workers that do not do so themselves.
+    pub is_beaten_for: bool,
+}
+
+/// What a child may use before another takes its place. Each is none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Resident memory of its process group, in bytes. Beyond it the child is replaced: the next one works first.
+    pub memory_bytes: Option<u64>,
+    /// Its age; it is replaced.
+    pub age: Option<Duration>,
+    /// Jobs it has finished, as far as its lease tells (SPEC "Presence", `done`); it is replaced.
+    pub jobs: Option<u64>,
+    /// How long one job may run. The child is ended: `SIGTERM`, grace, `SIGKILL`, recovery.
+    pub run: Option<Duration>,
+    /// How long it may finish nothing while it holds a job, or while a job waits for it. The child is ended.
+    pub stall: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether Redis must be asked to judge them.
+    pub(crate) fn needs_redis(&self) -> bool {
+        self.jobs.is_some() || self.run.is_some() || self.stall.is_some()
+    }
 }
 
 impl WorkerSpec {
@@ -38,7 +66,14 @@ impl WorkerSpec {
             count: 1,
             env: BTreeMap::new(),
             dir: None,
+            limits: Limits::default(),
+            is_beaten_for: false,
         }
+    }
+
+    /// Whether its children do the same: all but their number.
+    pub(crate) fn does_as(&self, other: &Self) -> bool {
+        Self { count: 0, ..self.clone() } == Self { count: 0, ..other.clone() }
     }
 
     /// Finds the program as the child would. A word without a slash is looked up in `PATH`.
