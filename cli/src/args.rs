@@ -51,7 +51,13 @@ pub(crate) enum Command {
     Queues(InspectArgs),
     /// Show every worker: alive or gone, its queue, what it runs
     #[command(after_help = WORKERS_HELP)]
-    Workers(InspectArgs),
+    Workers(WorkersArgs),
+    /// Read tempest.toml again in the cluster of this folder, and replace its workers one after the other
+    #[command(after_help = RELOAD_HELP)]
+    Reload(ReloadArgs),
+    /// Change how many children a worker of this folder's cluster has
+    #[command(after_help = SCALE_HELP)]
+    Scale(ScaleArgs),
     /// Check Redis, this machine and the configuration, and say what to change
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
@@ -148,12 +154,32 @@ Examples:
 
 const WORKERS_HELP: &str = with_find_help!(
     "\
-A worker that is gone stays in sight for a minute.
+A worker that is gone stays in sight for a minute. Those that a supervisor runs are shown with what it knows of them:
+memory of the process group, restarts, and how the last one died that nobody had asked to end. Workers that rest between two
+starts are there, too (waiting, crash_loop).
 
 Examples:
   tempest workers
+  tempest workers --watch
   tempest workers --json | jq '.[] | select(.alive)'"
 );
+
+const RELOAD_HELP: &str = "\
+The same as SIGHUP to that tempest up, but it waits and tells how it went. A configuration with a mistake changes nothing. New
+children are started first; when one works, the one before finishes what it holds and ends: no request is lost. One that
+does not come up ends the roll of its worker: those before it are new, it and the others work on as before.
+
+Examples:
+  tempest reload
+  tempest reload web mail";
+
+const SCALE_HELP: &str = "\
+It holds until the next start, or until the next reload that changes this worker. Children that are too many finish what they
+hold and end.
+
+Examples:
+  tempest scale web 8
+  tempest scale mail 0";
 
 const DOCTOR_HELP: &str = with_find_help!(
     "\
@@ -293,7 +319,37 @@ pub(crate) struct PublishArgs {
     pub(crate) flags: Flags<{ used::CONNECT }>,
 }
 
-/// `tempest queues` and `tempest workers`.
+/// `tempest reload`.
+#[derive(Args, Debug)]
+pub(crate) struct ReloadArgs {
+    /// Only the children of these workers are replaced
+    pub(crate) workers: Vec<String>,
+}
+
+/// `tempest scale`.
+#[derive(Args, Debug)]
+pub(crate) struct ScaleArgs {
+    /// The name of a [[worker]]
+    pub(crate) worker: String,
+    /// How many children it has from now on
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub(crate) count: u16,
+}
+
+/// `tempest workers`.
+#[derive(Args, Debug)]
+pub(crate) struct WorkersArgs {
+    /// Print one JSON array
+    #[arg(long = "json", conflicts_with = "watch")]
+    pub(crate) as_json: bool,
+    /// Show them anew each second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<{ used::CONNECT }>,
+}
+
+/// `tempest queues`.
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
     /// Print one JSON array

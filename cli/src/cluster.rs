@@ -15,6 +15,7 @@ use crate::failure::Failure;
 pub(crate) const FOLDER: &str = ".tempest";
 const UP_FILE: &str = "up.json";
 const LOCK_FILE: &str = "lock";
+const CONTROL_SOCKET: &str = "control";
 
 /// Where a running cluster is.
 #[derive(Clone, Debug)]
@@ -36,6 +37,11 @@ impl UpFile {
         let pid = content["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
         let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
         (alive && content["redis_url"].is_string()).then(|| Self { path: path.to_owned(), content })
+    }
+
+    /// Where it takes orders.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.path.with_file_name(CONTROL_SOCKET)
     }
 
     /// What it says of a setting.
@@ -101,6 +107,11 @@ impl Claimed {
         Ok(folder)
     }
 
+    /// The socket for orders, in the current folder: short enough for the system wherever that is.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.folder.join(CONTROL_SOCKET)
+    }
+
     /// Tells other commands where the cluster is. Whoever reads it sees all of it or nothing.
     pub(crate) fn announce(&self, addresses: &Addresses<'_>) -> Result<(), Failure> {
         let Tls { ca_file, cert_file, key_file } = addresses.redis_tls.absolute();
@@ -132,6 +143,7 @@ impl Claimed {
     /// Nothing can be found here any more. That nothing could before is no error.
     fn withdraw(&self) {
         fs::remove_file(self.folder.join(UP_FILE)).ok();
+        fs::remove_file(self.control()).ok();
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod init;
 pub(crate) mod publish;
 pub(crate) mod push;
 pub(crate) mod queues;
+pub(crate) mod reload;
+pub(crate) mod scale;
 pub(crate) mod up;
 pub(crate) mod workers;
 

@@ -256,8 +256,13 @@ impl Config {
 
     /// What the supervisor is told.
     pub(crate) fn supervisor(&self) -> Options {
-        let grace = Duration::from_millis(self.number("supervisor.grace_ms"));
-        Options { grace, ..Options::default() }
+        let time = |key| Duration::from_millis(self.number(key));
+        Options {
+            grace: time("supervisor.grace_ms"),
+            crashes_max: u32::try_from(self.number("supervisor.crashes_max")).unwrap_or(u32::MAX),
+            crash_pause: time("supervisor.crash_pause_ms"),
+            ..Options::default()
+        }
     }
 
     /// Where traces go.

@@ -16,6 +16,7 @@ mod flags;
 mod given;
 mod log;
 mod open_files;
+mod orders;
 mod output;
 mod private_redis;
 mod reload;
@@ -77,6 +78,8 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Publish(args) => cmd::publish::run(&args).await,
         Command::Queues(args) => cmd::queues::run(&args).await,
         Command::Workers(args) => cmd::workers::run(&args).await,
+        Command::Reload(args) => cmd::reload::run(&args).await,
+        Command::Scale(args) => cmd::scale::run(&args).await,
         Command::Doctor(args) => Box::pin(cmd::doctor::run(&args)).await,
         Command::Acl(args) => cmd::acl::run(&args).await,
         Command::Config(args) => cmd::config::run(&args),

@@ -59,8 +59,13 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(format!("{value:#}\n").as_bytes())
 }
 
-/// Prints rows below their headings; columns of numbers are aligned to the right.
+/// Prints rows below their headings, as [`table`] makes them.
 pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    print(table(headings, rows).as_bytes())
+}
+
+/// Rows below their headings; columns of numbers are aligned to the right.
+pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or_default()
@@ -75,6 +80,5 @@ pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(),
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     let headings: Vec<_> = headings.iter().map(|heading| (*heading).to_owned()).collect();
-    let text: String = std::iter::once(&headings).chain(rows).map(|row| line(row)).collect();
-    print(text.as_bytes())
+    std::iter::once(&headings).chain(rows).map(|row| line(row)).collect()
 }

@@ -1,6 +1,7 @@
 //! A changed configuration for what runs: all that can be put in force, or nothing; and one line that says what.
 
 use tempest_front::{Handle, Reloaded};
+use tempest_supervisor::{Applied, Orders};
 use tracing::{error, info};
 
 use crate::{
@@ -19,46 +20,57 @@ pub(crate) struct Reloader<'a> {
     pub(crate) load: &'a (dyn Fn() -> Result<Config, Failure> + Sync),
     pub(crate) front: Handle,
     pub(crate) log: &'a Log,
-    /// Whether this process runs the workers of the file.
-    pub(crate) has_workers: bool,
+    /// The workers of the file, if this process runs them.
+    pub(crate) workers: Option<Orders>,
 }
 
 impl Reloader<'_> {
-    /// Reloads, and says how it went. A configuration with a mistake changes nothing.
-    pub(crate) fn reload(&mut self) {
+    /// Reloads, and says how it went. A configuration with a mistake changes nothing. Gives what became of the workers.
+    ///
+    /// Errors: those that were said.
+    pub(crate) async fn reload(&mut self) -> Result<Applied, Failure> {
         service::reloading();
-        match self.try_reload() {
-            Ok(changes) => info!("{changes}"),
-            Err(failure) => {
-                failure.lines().for_each(|line| error!("{line}"));
-                error!("nothing was reloaded; what was in force still is");
-            }
+        let reloaded = self.try_reload().await;
+        if let Err(failure) = &reloaded {
+            failure.lines().for_each(|line| error!("{line}"));
+            error!("nothing was reloaded; what was in force still is");
         }
         service::ready();
+        reloaded
     }
 
-    fn try_reload(&mut self) -> Result<String, Failure> {
+    async fn try_reload(&mut self) -> Result<Applied, Failure> {
         let mut new = (self.load)()?;
         let routes = self.front.reload(new.front())?;
         self.log.reload(&new);
+        let applied = self.apply(&new).await;
         let (later, now): (Vec<_>, Vec<_>) =
             self.config.changes(&new).into_iter().partition(|(old, _)| needs_restart(old.setting.key));
-        let mut said = vec![shown(&now), shown_routes(&routes)];
-        let workers = self.has_workers && self.config.workers != new.workers;
+        let mut said = vec![shown(&now), shown_routes(&routes), shown_workers(&applied)];
         said.retain(|part| !part.is_empty());
         let mut line = match said.is_empty() {
             true => "reloaded: nothing has changed".to_owned(),
             false => format!("reloaded: {}", said.join("; ")),
         };
-        let later = [shown(&later), if workers { "[[worker]]".to_owned() } else { String::new() }];
-        let later: Vec<_> = later.into_iter().filter(|part| !part.is_empty()).collect();
         if !later.is_empty() {
-            line += &format!("; needs a restart: {}", later.join(", "));
+            line += &format!("; needs a restart: {}", shown(&later));
         }
+        info!("{line}");
         // What waits for a restart is said again with the next reload.
         new.keep(&self.config, needs_restart);
         self.config = new;
-        Ok(line)
+        Ok(applied)
+    }
+
+    /// Has the supervisor run the workers of this configuration.
+    async fn apply(&self, new: &Config) -> Applied {
+        match &self.workers {
+            // A supervisor that stops has nothing to apply any more.
+            Some(orders) if self.config.workers != new.workers => {
+                orders.apply(new.workers.clone()).await.unwrap_or_default()
+            }
+            _ => Applied::default(),
+        }
     }
 }
 
@@ -70,7 +82,16 @@ fn shown(changes: &[(&Value, &Value)]) -> String {
 }
 
 fn shown_routes(routes: &Reloaded) -> String {
-    let kinds = [("new", &routes.added), ("gone", &routes.removed), ("changed", &routes.changed)];
+    shown_names("routes", &[("new", &routes.added), ("gone", &routes.removed), ("changed", &routes.changed)])
+}
+
+fn shown_workers(workers: &Applied) -> String {
+    let Applied { added, removed, changed, scaled } = workers;
+    shown_names("workers", &[("new", added), ("gone", removed), ("changed", changed), ("scaled", scaled)])
+}
+
+/// `routes new: /mail, /news; routes gone: /old`
+fn shown_names(what: &str, kinds: &[(&str, &Vec<String>)]) -> String {
     let kinds = kinds.iter().filter(|(_, names)| !names.is_empty());
-    kinds.map(|(what, names)| format!("routes {what}: {}", names.join(", "))).collect::<Vec<_>>().join("; ")
+    kinds.map(|(kind, names)| format!("{what} {kind}: {}", names.join(", "))).collect::<Vec<_>>().join("; ")
 }

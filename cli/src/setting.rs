@@ -164,6 +164,10 @@ settings! {
         "What all topics begin with; for clusters that share a Redis.";
     "supervisor.grace_ms" "grace-ms" "TEMPEST_GRACE_MS" (Kind::Integer { min: 0, max: HOUR_MS }) "10000" [UP]
         "How long a worker may take to end after SIGTERM, in milliseconds.";
+    "supervisor.crashes_max" "crashes-max" "TEMPEST_CRASHES_MAX" (Kind::Integer { min: 0, max: 1_000_000 }) "10" [UP]
+        "So many deaths of a worker one after the other, none of which lived for ten seconds, are a crash loop; 0 is none ever.";
+    "supervisor.crash_pause_ms" "crash-pause-ms" "TEMPEST_CRASH_PAUSE_MS" (Kind::Integer { min: 1_000, max: HOUR_MS }) "60000" [UP]
+        "How long to wait between the starts of a worker in a crash loop, in milliseconds, with a quarter of jitter.";
     "trace.endpoint" "trace-endpoint" "TEMPEST_TRACE_ENDPOINT" (Kind::HttpUrl) "" [FRONT | UP]
         "Where a span of each request is sent to, a collector that takes OTLP over HTTP, like http://127.0.0.1:4318; empty is nowhere.";
     "trace.sample" "trace-sample" "TEMPEST_TRACE_SAMPLE" (Kind::Share) "1" [FRONT | UP]

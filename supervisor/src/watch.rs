@@ -12,7 +12,7 @@ use rustix::process::getpid;
 use serde_json::json;
 use tempest_protocol::{WorkerId, limits};
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
     Limits, Orders,
@@ -25,6 +25,8 @@ use facts::{Facts, Work};
 /// A child that was to be replaced and works on, because the next one did not come up, is judged again after this time.
 const JUDGED_AGAIN: Duration = Duration::from_secs(60);
 
+/// What this part of the process is called when Redis fails it.
+const PART: &str = "supervisor";
 /// Children that were started together are replaced over this part of the age they may reach.
 const AGE_SPREAD: f64 = 0.1;
 
@@ -35,7 +37,6 @@ pub(crate) struct Watch {
     work: Work,
     /// Children that were judged, by their tags, and when.
     judged: HashMap<String, Instant>,
-    failing: bool,
 }
 
 /// What is to happen to a child that is beyond a limit.
@@ -60,7 +61,7 @@ impl Watch {
     pub(crate) fn new(ground: Ground, orders: Orders) -> Self {
         let name = format!("{}-{}-{:012x}", machine::host(), getpid(), fastrand::u64(..1 << 48));
         let name = WorkerId::new(name).expect("its parts are in the alphabet");
-        Self { ground, name, orders, work: Work::default(), judged: HashMap::new(), failing: false }
+        Self { ground, name, orders, work: Work::default(), judged: HashMap::new() }
     }
 
     /// Looks each second, until it is dropped.
@@ -83,7 +84,7 @@ impl Watch {
     }
 
     /// Beats for those that do not, and says how all are.
-    async fn say(&mut self, processes: &[Process]) {
+    async fn say(&self, processes: &[Process]) {
         let broker = &self.ground.broker;
         let stopped = |pid: Option<u32>| {
             let process = pid.and_then(|pid| processes.iter().find(|it| u32::try_from(it.id) == Ok(pid)));
@@ -99,12 +100,8 @@ impl Watch {
         });
         let said = tokio::try_join!(broker.beat_for(&beats), broker.tell_supervisor(&self.name, &said));
         match said {
-            Ok(_) if std::mem::take(&mut self.failing) => debug!("beats for workers are confirmed again"),
-            Ok(_) => {}
-            Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                warn!(%error, "cannot say how the workers are; trying on");
-            }
-            Err(_) => {}
+            Ok(_) => broker.stats().faults.well(PART),
+            Err(error) => broker.stats().faults.failed(PART, &error),
         }
     }
 

@@ -73,5 +73,11 @@ fn worker_as_json(worker: &WorkerSpec) -> Value {
         "count": worker.count,
         "env": worker.env,
         "dir": worker.dir,
+        "beat": worker.is_beaten_for,
+        "memory_mib_max": worker.limits.memory_bytes.map(|bytes| bytes >> 20),
+        "age_ms_max": worker.limits.age.map(|age| age.as_millis()),
+        "jobs_max": worker.limits.jobs,
+        "run_ms_max": worker.limits.run.map(|run| run.as_millis()),
+        "stall_ms_max": worker.limits.stall.map(|stall| stall.as_millis()),
     })
 }

@@ -80,10 +80,10 @@ impl Start<'_> {
     /// Does what signals say until this front has to stop.
     async fn obey(&self, config: Config, front: Handle) {
         let (load, log) = (self.load, &self.log);
-        let mut reloader = Reloader { config, load, front: front.clone(), log, has_workers: false };
+        let mut reloader = Reloader { config, load, front: front.clone(), log, workers: None };
         loop {
             match self.signals.told().await {
-                Told::Reload => reloader.reload(),
+                Told::Reload => drop(reloader.reload().await), // it was said how that went
                 Told::Replace => match self.replace(&front).await {
                     Ok(pid) => return print_replaced(pid),
                     Err(_) if self.signals.stop.is_cancelled() => {}

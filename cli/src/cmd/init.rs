@@ -36,6 +36,9 @@ queue = "default"
 # count = 1
 # env = { GREETING = "hello" }
 # dir = "."                           # where it starts; relative to this file
+# beat = true                         # for a worker without SDK: the supervisor holds its lease (TEMPEST_WORKER_ID)
+# memory_mib_max = 512                # beyond a limit it is replaced, the next one first; also age_ms_max, jobs_max
+# run_ms_max = 60000                  # a job that runs longer costs its worker; also stall_ms_max
 "#;
 
 pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {

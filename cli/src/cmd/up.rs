@@ -1,5 +1,7 @@
 //! `tempest up`: Redis, front and workers as one, and the order in which they end.
 
+mod rolling;
+
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -9,7 +11,7 @@ use std::{
 use tempest_broker::Broker;
 use tempest_front::{Front, Handle};
 use tempest_protocol::Queue;
-use tempest_supervisor::{Restarts, Spawner, Supervisor};
+use tempest_supervisor::{Spawner, Supervisor};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -20,6 +22,7 @@ use crate::{
     failure::Failure,
     given::Given,
     log::{self, Log},
+    orders::{Answering, Orders},
     output::{print, printer},
     private_redis::{PrivateRedis, Wish},
     reload::Reloader,
@@ -28,6 +31,7 @@ use crate::{
     traces::Traces,
     watch::Watch,
 };
+use rolling::{Rolling, Wanted};
 
 /// How long a Redis may read its data at the start.
 const LOADING: Duration = Duration::from_secs(120);
@@ -111,7 +115,8 @@ async fn serve(
     let width = config.workers.iter().map(|worker| worker.name.len() + 3).max().unwrap_or_default();
     let (lines, printing) = printer(width);
     let supervisor = Supervisor::new(broker.clone(), config.workers.clone(), config.supervisor());
-    let changes = Changes { watch, restarts: supervisor.restarts() };
+    let rolling =
+        Rolling { workers: supervisor.orders(), orders: Orders::listen(&claimed.control())?, watch };
     let workers = tokio::spawn(supervisor.run(lines, workers_stop.clone()));
 
     signals.stop.run_until_cancelled(first_workers(&broker, &config)).await;
@@ -119,7 +124,7 @@ async fn serve(
     print(say(&broker, redis, [&urls, &admin], &config).as_bytes())?;
     waiting.ready();
     let early = tokio::select! {
-        () = start.obey(config, handle, changes) => None,
+        () = start.obey(config, handle, rolling) => None,
         ended = &mut front => Some(ended),
     };
     service::stopping();
@@ -138,48 +143,25 @@ async fn serve(
     print(format!("{}\n{}\n", front?, workers?).as_bytes())
 }
 
-/// Files that change, and what is done about it.
-struct Changes {
-    watch: Option<Watch>,
-    restarts: Restarts,
-}
-
-impl Changes {
-    /// Waits for the next change; for ever if nobody wants to know. Gives whether the configuration has changed. Cancel-safe.
-    async fn obey(&mut self) -> bool {
-        let Some(watch) = &mut self.watch else { return std::future::pending().await };
-        let changed = watch.changed().await;
-        if !changed.workers.is_empty() {
-            let names: Vec<_> = changed.workers.iter().map(String::as_str).collect();
-            let line = format!("watch: {} changed; restarting {}\n", changed.shown(), names.join(", "));
-            // Nobody may read it; that hinders nothing.
-            print(line.as_bytes()).ok();
-            names.iter().for_each(|name| {
-                self.restarts.restart(name);
-            });
-        }
-        changed.config
-    }
-}
-
 impl Start<'_> {
-    /// Does what signals and changed files say until the cluster has to stop.
-    async fn obey(&self, config: Config, front: Handle, mut changes: Changes) {
-        let mut reloader = Reloader { config, load: self.load, front, log: &self.log, has_workers: true };
+    /// Does what signals, changed files and commands say until the cluster has to stop.
+    async fn obey(&self, config: Config, front: Handle, mut rolling: Rolling) {
+        let workers = Some(rolling.workers.clone());
+        let mut reloader = Reloader { config, load: self.load, front, log: &self.log, workers };
         loop {
-            let told = tokio::select! {
+            tokio::select! {
                 biased;
-                told = self.signals.told() => told,
-                reload = changes.obey() => if reload { Told::Reload } else { continue },
-            };
-            match told {
-                Told::Reload => reloader.reload(),
-                Told::Replace => {
-                    error!(
+                told = self.signals.told() => match told {
+                    Told::Stop => return,
+                    Told::Reload => rolling.reload(&mut reloader, Vec::new(), Answering::nobody()).await,
+                    Told::Replace => error!(
                         "SIGUSR2: only tempest front can be replaced while it serves; a whole cluster is stopped and started"
-                    );
-                }
-                Told::Stop => return,
+                    ),
+                },
+                wanted = rolling.next() => match wanted {
+                    Wanted::Asked(asked) => rolling.obey(&mut reloader, asked).await,
+                    Wanted::Changed(changed) => rolling.follow(&mut reloader, changed).await,
+                },
             }
         }
     }

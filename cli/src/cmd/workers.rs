@@ -1,65 +1,232 @@
-//! `tempest workers`
+//! `tempest workers`: what the workers say of themselves in their leases, and what supervisors know of their children.
+
+use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
 use serde_json::{Value, json};
-use tempest_broker::WorkerState;
+use tempest_broker::{Broker, Error, SupervisorState, WorkerState};
 
 use crate::{
-    args::InspectArgs,
+    args::WorkersArgs,
     failure::Failure,
-    output::{print_json, print_table},
+    output::{print, print_json, print_table, table},
+    signals::Signals,
 };
 
-pub(crate) async fn run(args: &InspectArgs) -> Result<(), Failure> {
+/// With `--watch` they are shown this often.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Makes a terminal empty.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+const HEADINGS: [&str; 12] = [
+    "WORKER",
+    "QUEUE",
+    "STATE",
+    "SLOTS",
+    "RUNNING",
+    "LANG",
+    "PID",
+    "JOB",
+    "FOR",
+    "MEMORY",
+    "RESTARTS",
+    "LAST DEATH",
+];
+
+pub(crate) async fn run(args: &WorkersArgs) -> Result<(), Failure> {
     let broker = super::connect(&args.flags).await?;
-    let states = broker.worker_states().await?;
-    if args.as_json {
-        return print_json(&states.iter().map(as_json).collect());
+    if args.watch {
+        return watch(&broker).await;
     }
-    if states.is_empty() {
+    let seen = Seen::look(&broker).await?;
+    let lines = seen.lines();
+    if args.as_json {
+        return print_json(&lines.iter().map(Line::as_json).collect());
+    }
+    if lines.is_empty() {
         eprintln!("tempest: no worker is registered; one that only takes jobs with BLPOP never is");
         return Ok(());
     }
-    let headings = ["WORKER", "QUEUE", "STATE", "SLOTS", "RUNNING", "LANG", "VERSION", "HOST", "PID"];
-    print_table(&headings, &states.iter().map(row).collect::<Vec<_>>())
+    print_table(&HEADINGS, &lines.iter().map(Line::row).collect::<Vec<_>>())
+}
+
+async fn watch(broker: &Broker) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let text = match Seen::look(broker).await {
+            Ok(seen) => table(&HEADINGS, &seen.lines().iter().map(Line::row).collect::<Vec<_>>()),
+            Err(error) => format!("{error}; trying on\n"),
+        };
+        print(format!("{clear}{text}\n").as_bytes())?;
+        if signals.stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// What Redis tells at one moment.
+struct Seen {
+    now_ms: u64,
+    workers: Vec<WorkerState>,
+    /// Jobs in hand of workers that do not tell them.
+    held: BTreeMap<String, Value>,
+    children: Vec<Value>,
+}
+
+/// A worker on one of its queues, or a child that is no worker at the moment.
+struct Line<'a> {
+    now_ms: u64,
+    worker: Option<&'a WorkerState>,
+    /// What it says of itself.
+    about: Value,
+    child: Option<&'a Value>,
+    held: Option<&'a Value>,
+}
+
+impl Seen {
+    async fn look(broker: &Broker) -> Result<Self, Error> {
+        let (workers, supervisors) = tokio::try_join!(broker.worker_states(), broker.supervisors())?;
+        let silent = workers.iter().filter(|it| it.running > 0 && !about(it)["jobs"].is_array());
+        let silent: Vec<_> = silent.map(|it| (&it.queue, &it.worker, it.slots)).collect();
+        let held = broker.jobs_in_hand(&silent).await?.into_iter().map(|(worker, job)| {
+            let id = job.id.map(|id| id.to_string());
+            (worker.to_string(), json!({"id": id, "action": job.action.as_str()}))
+        });
+        let held = held.collect();
+        let children = supervisors.iter().flat_map(children).collect();
+        Ok(Self { now_ms: broker.now_ms(), workers, held, children })
+    }
+
+    /// Workers in order of queue and name; then children that are none.
+    fn lines(&self) -> Vec<Line<'_>> {
+        let is_of = |child: &Value, worker: &WorkerState| {
+            child["tag"].as_str().is_some_and(|tag| worker.has_tag(tag))
+        };
+        let worker = |worker| Line {
+            now_ms: self.now_ms,
+            worker: Some(worker),
+            about: about(worker),
+            child: self.children.iter().find(|child| is_of(child, worker)),
+            held: self.held.get(worker.worker.as_str()),
+        };
+        let mut lines: Vec<_> = self.workers.iter().map(worker).collect();
+        let others = self.children.iter().filter(|child| !self.workers.iter().any(|it| is_of(child, it)));
+        lines.extend(others.map(|child| Line {
+            now_ms: self.now_ms,
+            worker: None,
+            about: Value::Null,
+            child: Some(child),
+            held: None,
+        }));
+        lines
+    }
 }
 
 /// What a worker says of itself, if that is JSON.
-fn about(state: &WorkerState) -> Option<Value> {
-    serde_json::from_slice(state.about.as_ref()?).ok()
+fn about(state: &WorkerState) -> Value {
+    state.about.as_ref().and_then(|about| serde_json::from_slice(about).ok()).unwrap_or_default()
 }
 
-fn row(state: &WorkerState) -> Vec<String> {
-    let about = about(state).unwrap_or_default();
-    let said = |field: &str| match &about[field] {
+/// What a supervisor says of its children; each also with the host they are on.
+fn children(supervisor: &SupervisorState) -> Vec<Value> {
+    let mut about: Value = serde_json::from_slice(&supervisor.about).unwrap_or_default();
+    let host = about["host"].take();
+    let Value::Array(mut children) = about["workers"].take() else { return Vec::new() };
+    children.retain(Value::is_object);
+    children.iter_mut().for_each(|child| child["host"] = host.clone());
+    children
+}
+
+impl Line<'_> {
+    fn row(&self) -> Vec<String> {
+        let child = self.child.unwrap_or(&Value::Null);
+        let job = self.job();
+        let slots = self.worker.map_or_else(absent, |worker| worker.slots.to_string());
+        let running = self.worker.map_or_else(absent, |worker| worker.running.to_string());
+        let death = match child["last_death"]["cause"].as_str() {
+            Some(cause) => format!("{cause}, {} ago", self.age(&child["last_death"]["at"])),
+            None => absent(),
+        };
+        vec![
+            self.name(),
+            self.worker.map_or_else(absent, |worker| worker.queue.to_string()),
+            self.state(),
+            slots,
+            running,
+            said(&self.about["lang"]),
+            said(if self.about["pid"].is_null() { &child["pid"] } else { &self.about["pid"] }),
+            job.map_or_else(absent, |job| said(&job["action"])),
+            job.map_or_else(absent, |job| self.age(&job["since"])),
+            child["memory"].as_u64().map_or_else(absent, |bytes| format!("{} MiB", bytes >> 20)),
+            said(&child["restarts"]),
+            death,
+        ]
+    }
+
+    /// `web.1` of a supervisor's child, else its id.
+    fn name(&self) -> String {
+        match (self.child, self.worker) {
+            (Some(child), _) => format!("{}.{}", said(&child["name"]), said(&child["number"])),
+            (None, Some(worker)) => worker.worker.to_string(),
+            (None, None) => absent(),
+        }
+    }
+
+    fn state(&self) -> String {
+        let child = self.child.and_then(|child| child["state"].as_str());
+        let word = match (self.worker.map(WorkerState::is_alive), self.about["state"].as_str(), child) {
+            (Some(false), ..) => "gone",
+            (Some(true), Some("draining"), _) => "draining",
+            (Some(true), ..) => "alive",
+            // A child without a lease.
+            (None, _, Some("running")) => "starting",
+            (None, _, Some("waiting")) => "waiting",
+            (None, _, Some("crash_loop")) => "crash_loop",
+            (None, _, Some("stopping")) => "stopping",
+            (None, ..) => "-",
+        };
+        word.to_owned()
+    }
+
+    /// The job it runs longest.
+    fn job(&self) -> Option<&Value> {
+        self.about["jobs"].get(0).or(self.held)
+    }
+
+    /// How long ago that was, in a short form; the time is in milliseconds of Redis time.
+    fn age(&self, at: &Value) -> String {
+        let Some(at_ms) = at.as_u64() else { return absent() };
+        let seconds = self.now_ms.saturating_sub(at_ms) / 1_000;
+        match seconds {
+            0..120 => format!("{seconds} s"),
+            120..7_200 => format!("{} min", seconds / 60),
+            _ => format!("{} h", seconds / 3_600),
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        json!({
+            "worker": self.worker.map(|it| it.worker.as_str()),
+            "queue": self.worker.map(|it| it.queue.as_str()),
+            "alive": self.worker.is_some_and(WorkerState::is_alive),
+            "state": self.state(),
+            "slots": self.worker.map(|it| it.slots),
+            "running": self.worker.map(|it| it.running),
+            "job": self.job(),
+            "about": self.about,
+            "child": self.child,
+        })
+    }
+}
+
+fn absent() -> String {
+    "-".to_owned()
+}
+
+/// A word of somebody's own, fit for a terminal.
+fn said(value: &Value) -> String {
+    match value {
         Value::String(text) => text.chars().filter(|letter| !letter.is_control()).take(40).collect(),
         Value::Number(number) => number.to_string(),
-        _ => "-".to_owned(),
-    };
-    let word = match (state.is_alive(), about["state"].as_str()) {
-        (false, _) => "gone",
-        (true, Some("draining")) => "draining",
-        (true, _) => "alive",
-    };
-    vec![
-        state.worker.to_string(),
-        state.queue.to_string(),
-        word.to_owned(),
-        state.slots.to_string(),
-        state.running.to_string(),
-        said("lang"),
-        said("version"),
-        said("host"),
-        said("pid"),
-    ]
-}
-
-fn as_json(state: &WorkerState) -> Value {
-    json!({
-        "worker": state.worker.as_str(),
-        "queue": state.queue.as_str(),
-        "alive": state.is_alive(),
-        "slots": state.slots,
-        "running": state.running,
-        "about": about(state),
-    })
+        _ => absent(),
+    }
 }

@@ -1,6 +1,6 @@
 //! `[[worker]]`: what the supervisor starts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tempest_protocol::{Lane, Queue};
 use tempest_supervisor::WorkerSpec;
@@ -20,10 +20,20 @@ pub(crate) const KEYS: &[Entry] = entries! {
     "count" (Shape::Integer) "How many are started; absent: 1.";
     "env" (Shape::Fields) "Variables of its environment besides those of `tempest up`.";
     "dir" (Shape::Folder) "The folder it is started in; relative to the file; absent: that of the file.";
+    "beat" (Shape::Truth) "`true`: the supervisor registers each child under the name in `TEMPEST_WORKER_ID`, with one slot, and holds its lease: for workers without SDK.";
+    "memory_mib_max" (Shape::Integer) "Resident memory of a child and what it started, in MiB; beyond it the child is replaced, the next one first. 0 or absent: any; so with the limits below.";
+    "age_ms_max" (Shape::Integer) "Age of a child, in milliseconds; then it is replaced, up to a tenth earlier.";
+    "jobs_max" (Shape::Integer) "Jobs a child may finish, as its lease tells; then it is replaced.";
+    "run_ms_max" (Shape::Integer) "How long one job may run, in milliseconds; else its worker is ended: `SIGTERM`, `supervisor.grace_ms`, `SIGKILL`.";
+    "stall_ms_max" (Shape::Integer) "How long a child may finish nothing while it holds a job or while one waits for it, in milliseconds; else it is ended.";
 };
 
 /// Children of one entry.
 const COUNT_MAX: u64 = 1_000;
+/// Limits of children: of memory in MiB, of times in milliseconds (ten years), of jobs.
+const MEMORY_MIB_MAX: u64 = 16 << 20;
+const TIME_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
+const JOBS_MAX: u64 = 1 << 53;
 
 impl Reader<'_> {
     pub(super) fn worker(
@@ -72,11 +82,31 @@ impl Reader<'_> {
                 spec.count = usize::try_from(count).unwrap_or(1);
             }
             "env" => spec.env = self.environment(value),
+            "beat" => match value.get_ref().as_bool() {
+                Some(is_beaten_for) => spec.is_beaten_for = is_beaten_for,
+                None => self.wrong(at, "beat must be true or false"),
+            },
+            "memory_mib_max" => {
+                spec.limits.memory_bytes = self.limit(key, value, MEMORY_MIB_MAX).map(|mib| mib << 20);
+            }
+            "age_ms_max" => spec.limits.age = self.time(key, value),
+            "jobs_max" => spec.limits.jobs = self.limit(key, value, JOBS_MAX),
+            "run_ms_max" => spec.limits.run = self.time(key, value),
+            "stall_ms_max" => spec.limits.stall = self.time(key, value),
             _ => {
                 let folder = self.folder();
                 spec.dir = self.text(key, value).map(|dir| folder.join(dir));
             }
         }
+    }
+
+    /// What a child may use; 0 is any amount.
+    fn limit(&mut self, key: &str, value: &Value<'_>, max: u64) -> Option<u64> {
+        self.integer(key, value, max).filter(|limit| *limit > 0)
+    }
+
+    fn time(&mut self, key: &str, value: &Value<'_>) -> Option<Duration> {
+        self.limit(key, value, TIME_MS_MAX).map(Duration::from_millis)
     }
 
     /// A command line as a shell would cut it, or a list of words.

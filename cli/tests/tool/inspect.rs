@@ -51,13 +51,39 @@ fn workers_are_shown_with_what_they_say_of_themselves() {
     assert_eq!(
         words(&text)[1..],
         [
-            vec!["h-1-abc", "mail", "draining", "2", "1", "python", "0.1.0", "h", "12"],
-            vec!["h-2-def", "mail", "gone", "1", "0", "-", "-", "-", "-"],
+            vec!["h-1-abc", "mail", "draining", "2", "1", "python", "12", "-", "-", "-", "-", "-"],
+            vec!["h-2-def", "mail", "gone", "1", "0", "-", "-", "-", "-", "-", "-", "-"],
         ]
     );
     let told = shop.call(&["workers", "--json"]).json();
     assert_eq!((&told[0]["alive"], &told[0]["about"]["lang"]), (&json!(true), &json!("python")));
     assert_eq!((&told[1]["alive"], &told[1]["about"]), (&json!(false), &json!(null)));
+}
+
+#[test]
+fn workers_are_shown_with_what_their_supervisor_knows() {
+    let (server, shop) = scene();
+    let child = |name: &str, tag: Option<&str>, state: &str| {
+        json!({"name": name, "number": 1, "tag": tag, "state": state, "pid": 12, "memory": 5 << 20, "restarts": 3,
+            "last_death": {"cause": "exited with code 1", "at": 0}})
+    };
+    let children = [child("web", Some("abc"), "running"), child("bad", None, "crash_loop")];
+    let about = json!({"host": "h", "workers": children}).to_string();
+    server.run(&["ZADD", "tempest:supervisors", "0", "h-9-s"]);
+    server.run(&["SET", "tempest:supervisor:{h-9-s}", &about]);
+    server.run(&["LSET", "tempest:{mail}:run:h-1-abc.1", "0", r#"{"id":"i","action":"send"}"#]);
+    let text = shop.call(&["workers"]).good();
+    let lines: Vec<_> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(
+        lines[1].starts_with("web.1 mail draining 2 1 python 12 send - 5 MiB 3 exited with code 1, "),
+        "{text}"
+    );
+    assert!(lines[2].starts_with("h-2-def mail gone"), "{text}");
+    assert!(lines[3].starts_with("bad.1 - crash_loop - - - 12 - - 5 MiB 3 exited with code 1, "), "{text}");
+    let told = shop.call(&["workers", "--json"]).json();
+    assert_eq!((&told[0]["child"]["name"], &told[0]["job"]["id"]), (&json!("web"), &json!("i")));
+    assert_eq!((&told[2]["worker"], &told[2]["state"]), (&json!(null), &json!("crash_loop")));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod log;
 mod mistakes;
 mod publish;
 mod push;
+mod rolling;
 mod shop;
 mod signals;
 mod up;

@@ -166,7 +166,7 @@ fn every_mistake_in_a_file_is_said_and_nothing_changes() {
 }
 
 #[test]
-fn a_cluster_reloads_its_front_and_names_what_it_does_not_reload() {
+fn a_cluster_reloads_its_front_and_its_workers_and_names_what_it_does_not_reload() {
     let shop = Shop::new();
     shop.write("tempest.toml", &table("/old", ""));
     let up = Running::start(shop, &["up", "--listen", "127.0.0.1:0", "--redis-port", "0"]);
@@ -176,7 +176,7 @@ fn a_cluster_reloads_its_front_and_names_what_it_does_not_reload() {
     ));
     let line = up.line("reloaded: ");
     assert!(line.contains("routes new: /new/{*file}"), "{line}");
-    assert!(line.ends_with("needs a restart: supervisor.grace_ms 10000 → 5, [[worker]]"), "{line}");
+    assert!(line.ends_with("workers new: w; needs a restart: supervisor.grace_ms 10000 → 5"), "{line}");
     assert_eq!(up.status("/new/tempest.toml"), "200");
     up.signal(Signal::USR2);
     up.line("SIGUSR2: only tempest front can be replaced");

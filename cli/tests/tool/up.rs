@@ -128,6 +128,10 @@ impl Up {
         Self::answer(self.request("GET", path))
     }
 
+    pub(crate) fn post(&self, path: &str) -> String {
+        Self::answer(self.request("POST", path))
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("it runs");
     }
