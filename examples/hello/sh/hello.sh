@@ -10,8 +10,8 @@ beat() {
   printf 'SADD %s:queues %s\nSADD %s:workers %s.0\nSET %s:lease:%s "{\\"lang\\":\\"sh\\"}" PX 3000\n' \
     "$prefix" "$queue" "$lane" "$worker" "$lane" "$worker" | cli | tail -n 1 | grep -qx OK # the lease was set
 }
-beats() { # in the background: ends when this shell is gone, is silent while it is stopped
-  while sleep 1 && read -r _ _ state _ <"/proc/$$/stat"; do
+beats() { # in the background: ends with this shell and its file, is silent while it is stopped
+  while sleep 1 && [ -e "$job" ] && read -r _ _ state _ <"/proc/$$/stat"; do
     case $state in [Tt]) ;; [ZX]) return ;; *) beat ;; esac
   done 2>/dev/null
 }
@@ -55,5 +55,6 @@ while [ -z "$stop" ]; do # a job is started only after a beat and a look into th
   esac
 done
 while [ -n "$(cli LMOVE "$run" "$lane" LEFT LEFT)" ]; do :; done # given back
+rm -f "$job" "$job.raw" && wait # for the last beat, which would bring the lease back
 cli SREM "$lane:workers" "$worker.0" >/dev/null && cli DEL "$lane:lease:$worker" >/dev/null
-kill $! && rm -f "$job" "$job.raw" && echo "hello: $count done"
+echo "hello: $count done"

@@ -192,12 +192,14 @@ class Desk:
         if cancelled:
             self.report.count("dropped")
             return self._ack(claimed)
-        if code == "cancelled" or (code is not None and job.is_expired(self._clock.now_ms())):
+        # A handler that was told so may have ended in the very millisecond of its deadline.
+        late = context.is_late or bool(job.deadline and job.is_expired(self._clock.now_ms()))
+        if code == "cancelled" or (code is not None and late):
             return self._late(claimed, job, "its deadline passed while it ran")
         if code is not None:
             return self._fail(claimed, job, code, _MESSAGES[code], retry=code != "too_large")
         self.report.count("done")
-        if not reply or (job.deadline and job.is_expired(self._clock.now_ms())):
+        if not reply or late:
             return self._ack(claimed)
         return Ack(claimed.source.run_key, claimed.data, job.reply_to, reply, job.deadline)
 
