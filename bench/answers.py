@@ -5,6 +5,7 @@ usage: bench/answers.py [--only bare,nginx,rust,…] [--connections 1,64,256] [-
 
 bare            axum answers itself                              (bench/programs)
 nginx           nginx proxy_pass to that axum, connections kept on both sides
+floor           the least that a path front, Redis, worker costs: no logs, deadlines, leases, metrics (bench/programs)
 rust            front, Redis, one Rust worker; crash-safe, metrics on
 gunicorn        nginx and gunicorn with 2 sync workers, a bare application of PEP 3333; gunicorn-flask: with Flask
 wsgi            front, Redis, 2 processes of `python -m tempest.wsgi`, the same; wsgi-flask: with Flask
@@ -190,7 +191,7 @@ def draw(running, runs, part):
     for contender in running:
         value = median(runs[contender.key][count], "per_second")
         ours = contender.about.startswith("Tempest")
-        of = "" if contender.key in ("bare", "nginx", "rust") else " of one WSGI application"
+        of = "" if contender.key in ("bare", "nginx", "floor", "rust") else " of one WSGI application"
         part.bar(f"Requests per second{of}, {count} connections", contender.about, value, ours)
 
 

@@ -172,16 +172,20 @@ class Ground:
         """A Redis and a front with its metrics, in this environment. Gives the ports of front, Redis and metrics, both
         processes, and what a worker must know."""
         port, admin, redis_port = free_ports(3)
-        folder = self.programs.folder
         url = f"redis://127.0.0.1:{redis_port}"
-        redis = [tool("redis-server"), "--port", redis_port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        redis = self.start(*redis, log=f"redis-{redis_port}.log")
-        wait_for(redis_port)
+        redis = self.redis(redis_port)
         command = [*self.wrap("front"), self.built("tempest"), "front", "--listen", f"127.0.0.1:{port}"]
         command += ["--redis-url", url, "--admin-listen", f"127.0.0.1:{admin}", "--log-access", "off", "--log", "warn"]
         front = self.start(*command, log=f"front-{port}.log", **environment)
         wait_for(port)
         return port, (redis_port, admin), {"front": front, "redis-server": redis}, {"TEMPEST_REDIS_URL": url}
+
+    def redis(self, port):
+        """A Redis of its own without persistence, once it listens. Gives its process."""
+        command = [tool("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", ""]
+        head = self.start(*command, "--dir", self.programs.folder, log=f"redis-{port}.log")
+        wait_for(port)
+        return head
 
     def python(self, *arguments, **environment):
         """This Python, with the client of this checkout and the applications of the benchmark."""
@@ -199,6 +203,19 @@ def nginx(ground):
     port, head = ground.nginx(f"127.0.0.1:{upstream.port}")
     (axum,) = upstream._heads.values()
     return Contender("nginx", "nginx proxy_pass to that axum", port, {"nginx": head, "axum": axum})
+
+
+def floor(ground):
+    # No logs, deadlines, leases, metrics (bench/programs/src/floor).
+    port, redis_port = free_ports(2)
+    program, ports = ground.built("bench-floor"), {"PORT": str(port), "REDIS_PORT": str(redis_port)}
+    redis = ground.redis(redis_port)
+    front = ground.start(*ground.wrap("front"), program, "front", log="floor-front.log", **ports)
+    wait_for(port)
+    worker = ground.start(*ground.wrap("worker"), program, "worker", log="floor-worker.log", **ports)
+    about = "the least that a path through Redis costs"
+    heads = {"front": front, "redis-server": redis, "worker": worker}
+    return Contender("floor", about, port, heads, redis_port)
 
 
 def rust(ground):
@@ -248,6 +265,7 @@ def wsgi_flask(ground):
 ALL = {
     "bare": bare,
     "nginx": nginx,
+    "floor": floor,
     "rust": rust,
     "gunicorn": gunicorn,
     "wsgi": wsgi,
