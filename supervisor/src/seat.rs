@@ -239,13 +239,13 @@ impl Seat {
 
     /// Watches a child, and those that take its place, to the end.
     async fn live(&mut self, mut now: Started, done: &mut Done) -> Ended {
-        self.present(&now);
         if !self.waiting.is_empty() {
-            if let Some(death) = self.come_up(&mut now).await {
-                return self.died(now, death, done).await;
-            }
-            self.answer(&Ok(()));
+            now = match self.come_up_alone(now, done).await {
+                Ok(works) => works,
+                Err(ended) => return ended,
+            };
         }
+        self.present(&now);
         loop {
             let event = tokio::select! {
                 biased;
@@ -263,11 +263,17 @@ impl Seat {
                 }
                 Event::Wish(Wish::Renew { tag, why }) if tag == now.tag => {
                     self.note(format!("{why}; starting the next"));
-                    now = self.replace(now, done).await;
+                    now = match self.replace(now, done).await {
+                        Ok(works) => works,
+                        Err(ended) => return ended,
+                    };
                 }
                 Event::Wish(wish) => {
                     if self.wants_another(wish) {
-                        now = self.replace(now, done).await;
+                        now = match self.replace(now, done).await {
+                            Ok(works) => works,
+                            Err(ended) => return ended,
+                        };
                     }
                 }
             }
@@ -301,26 +307,45 @@ impl Seat {
         self.ground.broker.stats().deaths.count(&death.cause);
     }
 
-    /// Starts the next child; when it works, the one before finishes what it holds. Gives the one that works.
-    async fn replace(&mut self, now: Started, done: &mut Done) -> Started {
+    /// Starts the next child; when it works, the one before finishes what it holds. Gives the one that works, or why
+    /// there is none.
+    async fn replace(&mut self, mut now: Started, done: &mut Done) -> Result<Started, Ended> {
         // All that was wished until now is met by the next start.
         while let Ok(wish) = self.wishes.try_recv() {
             self.wants_another(wish);
         }
-        let next = match self.start(done).await {
+        let mut next = match self.start(done).await {
             Ok(next) => next,
-            Err(trouble) => return self.keep(now, &format!("cannot start: {trouble}")),
+            Err(trouble) => return Ok(self.keep(now, &format!("cannot start: {trouble}"))),
         };
-        let mut next = next;
-        if let Some(death) = self.come_up(&mut next).await {
+        let next_died = tokio::select! {
+            biased;
+            death = now.child.ended() => {
+                // What it held is not left waiting until the next one works.
+                self.died(now, death, done).await;
+                return self.come_up_alone(next, done).await;
+            }
+            death = self.come_up(&mut next) => death,
+        };
+        if let Some(death) = next_died {
             self.count_death(&death, done);
             done.bury(&self.ground, next, death.cause.clone(), Vec::new()).await;
-            return self.keep(now, &format!("{} before it took a job", death.cause));
+            return Ok(self.keep(now, &format!("{} before it took a job", death.cause)));
         }
         self.present(&next);
         self.answer(&Ok(()));
         done.leave(&self.ground, &self.label, now, None, Vec::new());
-        next
+        Ok(next)
+    }
+
+    /// Waits for a child that has nobody beside it any more.
+    async fn come_up_alone(&mut self, mut next: Started, done: &mut Done) -> Result<Started, Ended> {
+        self.present(&next);
+        if let Some(death) = self.come_up(&mut next).await {
+            return Err(self.died(next, death, done).await);
+        }
+        self.answer(&Ok(()));
+        Ok(next)
     }
 
     /// The child before works on, because the next one does not.

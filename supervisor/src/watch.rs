@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::getpid;
 use serde_json::json;
-use tempest_protocol::{WorkerId, limits};
+use tempest_protocol::{Lane, WorkerId, limits};
 use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
@@ -18,7 +18,7 @@ use crate::{
     Limits, Orders,
     machine::{self, Process},
     seat::{Ground, Wish},
-    view::{SeatId, Views},
+    view::{SeatId, Seen, Views},
 };
 use facts::{Facts, Work};
 
@@ -55,6 +55,7 @@ struct Charge {
     pid: Option<u32>,
     age: Duration,
     limits: Limits,
+    lanes: Vec<Lane>,
 }
 
 impl Watch {
@@ -71,7 +72,8 @@ impl Watch {
         loop {
             tick.tick().await;
             self.ground.oom_kills.look();
-            let processes = machine::processes();
+            // Where there are thousands it takes a while.
+            let processes = tokio::task::spawn_blocking(machine::processes).await.unwrap_or_default();
             remember_memory(&self.ground.views, &processes);
             self.say(&processes).await;
             self.judge(&processes).await;
@@ -111,7 +113,7 @@ impl Watch {
         self.judged.retain(|tag, at| running.contains(tag) && at.elapsed() < JUDGED_AGAIN);
         self.work.forget(&running);
         if charges.iter().any(|charge| charge.limits.needs_redis())
-            && let Err(error) = self.work.look(&self.ground.broker, &running).await
+            && let Err(error) = self.work.look(&self.ground.broker, &charges).await
         {
             debug!(%error, "cannot see what the workers do");
         }
@@ -120,7 +122,10 @@ impl Watch {
                 continue;
             }
             let facts = self.facts_of(&charge, processes);
-            if let Some(verdict) = facts::judge(&charge.limits, &facts) {
+            let verdict = facts::judge(&charge.limits, &facts);
+            // One whose limits are too narrow for any child must not be replaced without end.
+            let is_young = charge.age < self.ground.options.settled;
+            if let Some(verdict) = verdict.filter(|it| !is_young || matches!(it, Verdict::End(_))) {
                 self.judged.insert(charge.tag.clone(), Instant::now());
                 self.carry_out(&charge, verdict);
             }
@@ -144,21 +149,17 @@ impl Watch {
     }
 }
 
+/// The children that have limits and run.
 fn charges(views: &Views) -> Vec<Charge> {
     let seats = views.seats();
-    let charge = |(seat, seen): (&SeatId, &crate::view::Seen)| {
-        let mut limits = seen.spec.limits;
-        let (tag, pid) = (seen.state.tag.clone()?, seen.state.pid);
+    let limited = seats.iter().filter(|(_, seen)| seen.spec.limits != Limits::default());
+    let charge = |(seat, seen): (&SeatId, &Seen)| {
+        let (tag, mut limits) = (seen.state.tag.clone()?, seen.spec.limits);
         limits.age = limits.age.map(|age| age.mul_f64(1.0 - spread(&tag) * AGE_SPREAD));
-        (limits != Limits::default()).then(|| Charge {
-            seat: *seat,
-            tag,
-            pid,
-            age: seen.started.elapsed(),
-            limits,
-        })
+        let (pid, age, lanes) = (seen.state.pid, seen.started.elapsed(), seen.spec.lanes.clone());
+        Some(Charge { seat: *seat, tag, pid, age, limits, lanes })
     };
-    seats.iter().filter_map(charge).collect()
+    limited.filter_map(charge).collect()
 }
 
 /// A number from 0 to 1 that stays the same for a child.

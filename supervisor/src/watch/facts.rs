@@ -1,15 +1,15 @@
 //! What children do, as Redis tells it, and whether that is beyond their limits.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tempest_broker::{Broker, Error, WorkerState};
-use tempest_protocol::Queue;
+use tempest_protocol::{Envelope, Lane, Queue};
 
-use super::Verdict;
+use super::{Charge, Verdict};
 use crate::Limits;
 
 /// What is known of a child.
@@ -79,40 +79,12 @@ impl Work {
         self.seen.retain(|tag, _| running.contains(tag));
     }
 
-    /// Looks at what children with these tags do.
+    /// Looks at what children do.
     ///
-    /// Errors: Redis is away or refuses. Nothing is known anew then.
-    pub(super) async fn look(&mut self, broker: &Broker, tags: &HashSet<String>) -> Result<(), Error> {
-        let (queues, workers) = broker.states().await?;
-        let mut workers: Vec<_> = workers;
-        workers.retain(|worker| tags.iter().any(|tag| worker.has_tag(tag)));
-        let silent: Vec<_> = workers
-            .iter()
-            .filter(|worker| worker.running > 0 && told_jobs(worker).is_none())
-            .map(|worker| (&worker.queue, &worker.worker, worker.slots))
-            .collect();
-        let in_hand = broker.jobs_in_hand(&silent).await?;
-        let waited: BTreeSet<&Queue> = queues
-            .iter()
-            .filter(|queue| queue.waiting.iter().any(|load| load.jobs > 0))
-            .map(|queue| &queue.queue)
-            .collect();
-        let now_ms = broker.now_ms();
-        for tag in tags {
-            let mut look = Look::default();
-            for worker in workers.iter().filter(|worker| worker.has_tag(tag)) {
-                look.add(worker, now_ms);
-                look.is_waited_for |= waited.contains(&worker.queue);
-                let held = in_hand.iter().filter(|(owner, _)| *owner == worker.worker);
-                // A job without an id is known by its action: one of the same name that follows at once looks the same.
-                let name = |job: &tempest_protocol::Envelope| match &job.id {
-                    Some(id) => id.to_string(),
-                    None => job.action.to_string(),
-                };
-                look.held.extend(held.map(|(_, job)| (name(job), None)));
-            }
-            self.remember(tag, look);
-        }
+    /// Errors: Redis is away or refuses. Nothing is known then: what they did meanwhile cannot be told.
+    pub(super) async fn look(&mut self, broker: &Broker, charges: &[Charge]) -> Result<(), Error> {
+        let looks = looks(broker, charges).await.inspect_err(|_| self.seen.clear())?;
+        looks.into_iter().for_each(|(tag, look)| self.remember(tag, look));
         Ok(())
     }
 
@@ -144,6 +116,41 @@ impl Work {
         let longest = doing.held.values().map(Instant::elapsed).max().unwrap_or_default();
         Facts { done: doing.done, longest, stalled: doing.progress.elapsed(), ..Facts::default() }
     }
+}
+
+/// A look at each of these children.
+async fn looks<'a>(broker: &Broker, charges: &'a [Charge]) -> Result<Vec<(&'a str, Look)>, Error> {
+    let (queues, mut workers) = broker.states().await?;
+    workers.retain(|worker| charges.iter().any(|charge| worker.has_tag(&charge.tag)));
+    let silent: Vec<_> = workers
+        .iter()
+        .filter(|worker| worker.running > 0 && told_jobs(worker).is_none())
+        .map(|worker| (&worker.queue, &worker.worker, worker.slots))
+        .collect();
+    let in_hand = broker.jobs_in_hand(&silent).await?;
+    let waits = |queue: &Queue, lanes: &[Lane]| {
+        let state = queues.iter().find(|state| state.queue == *queue);
+        let load = |lane: &Lane| state.map_or(0, |state| state.waiting[*lane as usize].jobs);
+        lanes.iter().any(|lane| load(lane) > 0)
+    };
+    let now_ms = broker.now_ms();
+    let look = |charge: &'a Charge| {
+        let mut look = Look::default();
+        for worker in workers.iter().filter(|worker| worker.has_tag(&charge.tag)) {
+            look.add(worker, now_ms);
+            look.is_waited_for |= waits(&worker.queue, &charge.lanes);
+            let held = in_hand.iter().filter(|(owner, _)| *owner == worker.worker);
+            look.held.extend(held.map(|(_, job)| (name(job), None)));
+        }
+        (charge.tag.as_str(), look)
+    };
+    Ok(charges.iter().map(look).collect())
+}
+
+/// What tells a job in hand apart. One without an id is known by its action: another of that name which follows at once
+/// looks the same.
+fn name(job: &Envelope) -> String {
+    job.id.as_ref().map_or_else(|| job.action.to_string(), ToString::to_string)
 }
 
 impl Look {

@@ -16,7 +16,7 @@ fn limited(script: &str, limits: Limits) -> WorkerSpec {
 
 /// Nobody is killed here, however slow the machine is.
 async fn patient(spec: WorkerSpec) -> Scene {
-    scene_with(vec![spec], Options::default()).await
+    scene_with(vec![spec], Options { settled: Duration::from_millis(500), ..Options::default() }).await
 }
 
 /// The one that works is replaced by another that works, and is told to end only then. Gives what was said.
@@ -89,6 +89,28 @@ async fn one_that_takes_nothing_although_jobs_wait_is_ended() {
     scene.line("no progress for 2000 ms; ending it").await;
     assert_ne!(pid_of(&scene.line("works ").await, "works "), first);
     scene.stop().await;
+}
+
+/// What waits in a lane that it does not serve is not its concern.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_without_anything_to_do_is_left_alone() {
+    let limits = Limits { stall: Some(Duration::from_secs(1)), ..Limits::default() };
+    let mut scene = scene(vec![limited(WORKS, limits)]).await;
+    let pid = pid_of(&scene.line("works ").await, "works ");
+    scene.server.run(&["RPUSH", "tempest:{q}:low", r#"{"action":"a","lane":"low"}"#]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(!is_gone(pid));
+    assert_eq!(scene.stop().await.started, 1);
+}
+
+/// Limits that no child can keep must not have the next one started every second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_just_been_started_is_not_replaced() {
+    let limits = Limits { memory_bytes: Some(1), ..Limits::default() };
+    let mut scene = scene(vec![limited(WORKS, limits)]).await;
+    scene.line("works ").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(scene.stop().await.started, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
