@@ -1,6 +1,5 @@
 """bench/compare: which parts it runs with what, and that nothing outlives it."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -68,6 +67,15 @@ def until(what):
     return found
 
 
+def born(pid):
+    """When a process was started, which tells it from another one that has got its pid; none when it has ended."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if state == "Z" else fields[18]
+
+
 def test_nothing_outlives_it(tmp_path):
     tempest = tmp_path / "tempest"
     tempest.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -75,7 +83,7 @@ def test_nothing_outlives_it(tmp_path):
     command = [sys.executable, SCRIPT, "--only", "waiting", "--bin", tmp_path, "--out", tmp_path]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     part = until(lambda: children(run.pid) and [pid for pid in children(run.pid) if len(children(pid)) == 2])[0]
-    started = children(part)
+    started = {pid: born(pid) for pid in [part, *children(part)]}
     run.send_signal(signal.SIGTERM)
     assert run.wait(30) == 143
-    assert not [pid for pid in [part, *started] if os.path.exists(f"/proc/{pid}")]
+    assert not [pid for pid, at in started.items() if at and born(pid) == at]

@@ -1,5 +1,5 @@
 //! Accounts that may do what a part of Tempest does, and nothing else: rules of Redis' `ACL`, made from the table of
-//! [`crate::rights`]. Nothing here is asked of Redis but to set an account.
+//! `rights`. Nothing here is asked of Redis but to set an account.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -329,7 +329,7 @@ pub(crate) struct ReloadArgs {
 /// `tempest scale`.
 #[derive(Args, Debug)]
 pub(crate) struct ScaleArgs {
-    /// The name of a [[worker]]
+    /// The name of a worker of tempest.toml
     pub(crate) worker: String,
     /// How many children it has from now on
     #[arg(value_parser = clap::value_parser!(u16).range(0..=1_000))]

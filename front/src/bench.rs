@@ -3,13 +3,13 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use tempest_protocol::{Encoding, Raw, Reply};
+use tempest_protocol::{Encoding, Envelope, Reply};
 
 use crate::{caller::Caller, translate};
 
-/// The arguments of the job that a request becomes.
-pub fn request_to_args(request: &Request<()>, body: Bytes, encoding: Encoding) -> Raw {
-    translate::request_to_args(request, &Caller::of(request), body).encode(encoding)
+/// The frame of the job that a request becomes, with this envelope.
+pub fn request_to_job(request: &Request<()>, body: Bytes, envelope: &Envelope, encoding: Encoding) -> Bytes {
+    envelope.encode_request(&translate::request_to_args(request, &Caller::of(request), body), encoding)
 }
 
 /// The response that a reply becomes; none if it cannot be one.
