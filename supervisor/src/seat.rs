@@ -168,17 +168,21 @@ impl Seat {
             tokio::select! {
                 () = self.retired.cancelled() => return false,
                 () = &mut over => return false,
-                Some(wish) = self.wishes.recv() => if self.wants_another(wish) { return true },
+                Some(wish) = self.wishes.recv() => if self.wants_another(wish, None) { return true },
             }
         }
     }
 
-    /// Takes a wish into account. Gives whether it asks for another child than the one with this tag, if there is one.
-    fn wants_another(&mut self, wish: Wish) -> bool {
+    /// Takes a wish into account. Gives whether it asks for another child than the one with this tag.
+    fn wants_another(&mut self, wish: Wish, now: Option<&str>) -> bool {
         match wish {
             Wish::Replace { spec, told } => {
                 self.spec = spec;
                 self.waiting.push(told);
+                true
+            }
+            Wish::Renew { tag, why } if now == Some(&tag) => {
+                self.note(format!("{why}; starting the next"));
                 true
             }
             Wish::Renew { .. } | Wish::End { .. } => false,
@@ -239,13 +243,14 @@ impl Seat {
 
     /// Watches a child, and those that take its place, to the end.
     async fn live(&mut self, mut now: Started, done: &mut Done) -> Ended {
-        if !self.waiting.is_empty() {
+        if self.waiting.is_empty() {
+            self.present(&now);
+        } else {
             now = match self.come_up_alone(now, done).await {
                 Ok(works) => works,
                 Err(ended) => return ended,
             };
         }
-        self.present(&now);
         loop {
             let event = tokio::select! {
                 biased;
@@ -261,15 +266,8 @@ impl Seat {
                     done.leave(&self.ground, &self.label, now, Some(cause), cancelled);
                     return Ended::AtOnce;
                 }
-                Event::Wish(Wish::Renew { tag, why }) if tag == now.tag => {
-                    self.note(format!("{why}; starting the next"));
-                    now = match self.replace(now, done).await {
-                        Ok(works) => works,
-                        Err(ended) => return ended,
-                    };
-                }
                 Event::Wish(wish) => {
-                    if self.wants_another(wish) {
+                    if self.wants_another(wish, Some(&now.tag)) {
                         now = match self.replace(now, done).await {
                             Ok(works) => works,
                             Err(ended) => return ended,
@@ -312,7 +310,7 @@ impl Seat {
     async fn replace(&mut self, mut now: Started, done: &mut Done) -> Result<Started, Ended> {
         // All that was wished until now is met by the next start.
         while let Ok(wish) = self.wishes.try_recv() {
-            self.wants_another(wish);
+            self.wants_another(wish, None);
         }
         let mut next = match self.start(done).await {
             Ok(next) => next,
