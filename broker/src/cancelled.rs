@@ -1,52 +1,31 @@
 //! Which jobs were cancelled lately, as far as this process said or heard it: they are not recovered (SPEC "Recovery").
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempest_protocol::{JobId, limits};
 
-/// Ids, forgotten after [`limits::ID_MEMORY`], the oldest sooner when there are [`limits::CANCELLED_IDS_MAX`].
-#[derive(Default)]
-pub(crate) struct Cancelled(Mutex<Ids>);
+use crate::Recent;
 
-#[derive(Default)]
-struct Ids {
-    known: HashSet<JobId>,
-    order: VecDeque<(Instant, JobId)>,
+/// Ids, forgotten after [`limits::ID_MEMORY`], the oldest sooner when there are [`limits::CANCELLED_IDS_MAX`].
+pub(crate) struct Cancelled(Mutex<Recent<JobId>>);
+
+impl Default for Cancelled {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(limits::CANCELLED_IDS_MAX, limits::ID_MEMORY)))
+    }
 }
 
 impl Cancelled {
     pub(crate) fn note(&self, id: &JobId) {
-        let mut ids = self.ids();
-        if ids.known.insert(id.clone()) {
-            ids.order.push_back((Instant::now(), id.clone()));
-        }
-        ids.forget();
+        self.ids().insert(id.clone());
     }
 
     pub(crate) fn has(&self, id: &JobId) -> bool {
-        let mut ids = self.ids();
-        ids.forget();
-        ids.known.contains(id)
+        self.ids().contains(id)
     }
 
-    fn ids(&self) -> MutexGuard<'_, Ids> {
+    fn ids(&self) -> MutexGuard<'_, Recent<JobId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ids {
-    fn forget(&mut self) {
-        while let Some((since, id)) = self.order.front() {
-            if self.order.len() <= limits::CANCELLED_IDS_MAX && since.elapsed() < limits::ID_MEMORY {
-                break;
-            }
-            self.known.remove(id);
-            self.order.pop_front();
-        }
     }
 }
 

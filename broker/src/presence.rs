@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde_json::Value;
 use tempest_protocol::{Lane, Queue, WorkerId};
 
 use crate::{
@@ -208,6 +209,16 @@ impl WorkerState {
     /// Whether it has a lease.
     pub fn is_alive(&self) -> bool {
         self.about.is_some()
+    }
+
+    /// What it says of itself as JSON; null if it says nothing, or something else.
+    pub fn said(&self) -> Value {
+        self.about.as_deref().and_then(|about| serde_json::from_slice(about).ok()).unwrap_or_default()
+    }
+
+    /// Whether it holds jobs and does not tell which (SPEC "Presence", `jobs`): [`Broker::jobs_in_hand`] finds them.
+    pub fn hides_jobs(&self) -> bool {
+        self.running > 0 && !self.said()["jobs"].is_array()
     }
 
     /// Whether it belongs to the child process that was started with this tag (`TEMPEST_WORKER_TAG`).

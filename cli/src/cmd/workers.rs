@@ -85,7 +85,7 @@ struct Line<'a> {
 impl Seen {
     async fn look(broker: &Broker) -> Result<Self, Error> {
         let (workers, supervisors) = tokio::try_join!(broker.worker_states(), broker.supervisors())?;
-        let silent = workers.iter().filter(|it| it.running > 0 && !about(it)["jobs"].is_array());
+        let silent = workers.iter().filter(|it| it.hides_jobs());
         let silent: Vec<_> = silent.map(|it| (&it.queue, &it.worker, it.slots)).collect();
         let held = broker.jobs_in_hand(&silent).await?.into_iter().map(|(worker, job)| {
             let id = job.id.map(|id| id.to_string());
@@ -104,7 +104,7 @@ impl Seen {
         let worker = |worker| Line {
             now_ms: self.now_ms,
             worker: Some(worker),
-            about: about(worker),
+            about: worker.said(),
             child: self.children.iter().find(|child| is_of(child, worker)),
             held: self.held.get(worker.worker.as_str()),
         };
@@ -119,11 +119,6 @@ impl Seen {
         }));
         lines
     }
-}
-
-/// What a worker says of itself, if that is JSON.
-fn about(state: &WorkerState) -> Value {
-    state.about.as_ref().and_then(|about| serde_json::from_slice(about).ok()).unwrap_or_default()
 }
 
 /// What a supervisor says of its children; each also with the host they are on.

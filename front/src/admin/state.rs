@@ -110,7 +110,7 @@ impl Asked {
         workers.truncate(WORKERS_MAX);
         let silent: Vec<_> = workers
             .iter()
-            .filter(|state| state.running > 0 && !tells_jobs(state))
+            .filter(|state| state.hides_jobs())
             .map(|state| (&state.queue, &state.worker, state.slots.min(JOBS_MAX)))
             .collect();
         let now = broker.now_ms();
@@ -158,15 +158,6 @@ fn queue(state: &QueueState, ages: &[Option<Duration>]) -> Value {
     })
 }
 
-/// What a worker says of itself, if that is JSON.
-fn about(state: &WorkerState) -> Value {
-    state.about.as_deref().and_then(|about| serde_json::from_slice(about).ok()).unwrap_or_default()
-}
-
-fn tells_jobs(state: &WorkerState) -> bool {
-    about(state)["jobs"].is_array()
-}
-
 /// One entry a worker, whatever number of queues it works on.
 fn merged(states: &[WorkerState], held: &mut HashMap<String, Vec<Value>>) -> Value {
     let mut workers: BTreeMap<&str, Vec<&WorkerState>> = BTreeMap::new();
@@ -177,7 +168,7 @@ fn merged(states: &[WorkerState], held: &mut HashMap<String, Vec<Value>>) -> Val
 }
 
 fn of_worker(worker: &str, states: &[&WorkerState], held: Option<Vec<Value>>) -> Value {
-    let lease = states.iter().map(|state| about(state)).find(Value::is_object).unwrap_or_default();
+    let lease = states.iter().map(|state| state.said()).find(Value::is_object).unwrap_or_default();
     let text = |field: &str| lease[field].as_str().map(short);
     let told = lease["jobs"].as_array().map(|jobs| jobs.iter().take(JOBS_MAX).map(job).collect::<Vec<_>>());
     json!({

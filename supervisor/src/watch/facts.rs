@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use tempest_broker::{Broker, Error, WorkerState};
 use tempest_protocol::{Envelope, Lane, Queue};
 
@@ -124,7 +123,7 @@ async fn looks<'a>(broker: &Broker, charges: &'a [Charge]) -> Result<Vec<(&'a st
     workers.retain(|worker| charges.iter().any(|charge| worker.has_tag(&charge.tag)));
     let silent: Vec<_> = workers
         .iter()
-        .filter(|worker| worker.running > 0 && told_jobs(worker).is_none())
+        .filter(|worker| worker.hides_jobs())
         .map(|worker| (&worker.queue, &worker.worker, worker.slots))
         .collect();
     let in_hand = broker.jobs_in_hand(&silent).await?;
@@ -155,30 +154,17 @@ fn name(job: &Envelope) -> String {
 
 impl Look {
     fn add(&mut self, worker: &WorkerState, now_ms: u64) {
-        let about = about(worker).unwrap_or_default();
+        let about = worker.said();
         if let Some(done) = about["done"].as_u64() {
             // A worker on several queues says the same in each lease.
             self.done = Some(self.done.unwrap_or_default().max(done));
         }
-        for job in told_jobs(worker).into_iter().flatten() {
+        for job in about["jobs"].as_array().into_iter().flatten() {
             let since = job["since"].as_u64();
             let age = since.map(|since| Duration::from_millis(now_ms.saturating_sub(since)));
             let name = format!("{} {} {}", job["id"], job["action"], job["since"]);
             self.held.insert(name, age);
         }
-    }
-}
-
-/// What a worker says of itself, if that is JSON.
-fn about(worker: &WorkerState) -> Option<Value> {
-    serde_json::from_slice(worker.about.as_ref()?).ok()
-}
-
-/// The jobs it says it has in hand, if it says anything of the kind.
-fn told_jobs(worker: &WorkerState) -> Option<Vec<Value>> {
-    match about(worker)?["jobs"].take() {
-        Value::Array(jobs) => Some(jobs),
-        _ => None,
     }
 }
 
