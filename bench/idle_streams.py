@@ -20,7 +20,6 @@ import os
 import pathlib
 import resource
 import selectors
-import signal
 import socket
 import ssl
 import subprocess
@@ -32,7 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
 from crowd import frame, get_http2  # noqa: E402
-from measured import cpu_seconds, resident_bytes, wait_for  # noqa: E402
+from measured import cpu_seconds, resident_bytes, running, wait_for  # noqa: E402
 from part import Part  # noqa: E402
 from stage import free_ports  # noqa: E402
 
@@ -202,7 +201,7 @@ def certificate(folder):
 def serve(kind, folder, options):
     """A Redis and a server of a kind, measured and ended."""
     redis_port, port, tls_port = free_ports(3)
-    url, processes = f"redis://127.0.0.1:{redis_port}", []
+    url = f"redis://127.0.0.1:{redis_port}"
     environment = {**os.environ, "TEMPEST_REDIS_URL": url, "PORT": str(port), "RUST_LOG": "warn", "TEMPEST_LOG": "warn"}
     pem, key = certificate(folder)
     tls = ["--tls-listen", f"127.0.0.1:{tls_port}", "--tls-certificate", pem, "--tls-key", key]
@@ -211,16 +210,11 @@ def serve(kind, folder, options):
     if kind in ("tls", "http2"):
         front, port = front + tls, tls_port
     redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    try:
-        processes.append(subprocess.Popen(redis, stdout=subprocess.DEVNULL))
+    with running(redis, stdout=subprocess.DEVNULL):
         wait_for(redis_port)
         command = [built / "embed"] if kind == "axum" else front
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder))
-        return measure(kind, processes[-1], port, redis_port, options)
-    finally:
-        for process in reversed(processes):
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+        with running(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder) as server:
+            return measure(kind, server, port, redis_port, options)
 
 
 def main():

@@ -1,10 +1,31 @@
 """What benchmarks share: waiting for a server, and what /proc says of a process."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import socket
+import subprocess
 import sys
 import time
+
+
+@contextlib.contextmanager
+def running(command, **options):
+    """A process for the time of a block: it is killed however the block is left, by a SIGTERM while it starts too."""
+    process, ended = None, []
+    before = signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+    try:
+        process = subprocess.Popen(command, **options)
+        signal.signal(signal.SIGTERM, before)
+        if ended:
+            signal.raise_signal(signal.SIGTERM)
+        yield process
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if process:
+            process.kill()
+            process.wait()
 
 
 def wait_for(port, seconds=20):

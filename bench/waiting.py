@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from measured import proportional_bytes, resident_bytes, wait_for
+from measured import proportional_bytes, resident_bytes, running, wait_for
 from part import Part
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -45,9 +45,7 @@ class Redis:
 
     def __init__(self, folder):
         self.port = free_port()
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for(self.port, 10)
+        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
 
     def ask(self, *words):
         command = ["redis-cli", "-p", str(self.port), *map(str, words)]
@@ -123,16 +121,12 @@ def main():
         command = [options.bin.resolve() / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url"]
         command += [f"redis://127.0.0.1:{redis.port}", "--timeout-ms", "600000", "--log", "error"]
         command += ["--admin-listen", ""]
-        redis.pretend_a_worker()
-        front = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder, env={"PATH": os.environ["PATH"]})
-        try:
-            wait_for(port)
-            measure(redis, front, port, options, part)
-        finally:
-            front.kill()
-            front.wait()
-            redis.process.kill()
-            redis.process.wait()
+        with running(redis.command, stdout=subprocess.DEVNULL):
+            wait_for(redis.port, 10)
+            redis.pretend_a_worker()
+            with running(command, stdout=subprocess.DEVNULL, cwd=folder, env={"PATH": os.environ["PATH"]}) as front:
+                wait_for(port)
+                measure(redis, front, port, options, part)
     sys.exit(part.finish(options.json))
 
 
