@@ -1,6 +1,8 @@
-"""A worker on the Python client whose handlers hang until nobody waits any more, and say when they got to know."""
+"""A worker on the Python client whose handlers hang until nobody waits any more, and say when they got to know; one of
+them as long as its process lives (bench/recovery)."""
 
 import asyncio
+import os
 import socket
 import time
 
@@ -38,6 +40,14 @@ def ask_now_and_then(request, context):
     while not context.cancelled():
         time.sleep(0.001)
     say(request, "told")
+
+
+@worker.on("hold")
+def hold(job, context):
+    """Says ``<id> <attempt> <pid>``. A first attempt then lasts until its process is killed, or the job cancelled."""
+    told.sendto(f"{context.id} {context.attempt} {os.getpid()}".encode(), ("127.0.0.1", job["port"]))
+    if context.attempt == 1:
+        context.wait()
 
 
 if __name__ == "__main__":
