@@ -141,14 +141,15 @@ class Programs:
             program.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self, *command, log=None, files=(), **environment):
-        """Starts a program in the folder, with a process group of its own. It gets open files as 3, 4 and so on."""
+    def start(self, *command, log=None, files=(), folder=None, **environment):
+        """Starts a program in a folder, that of the check if none is named, with a process group of its own. It gets
+        open files as 3, 4 and so on."""
         name, value = self.mark.split("=")
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("TEMPEST_")}
         output = (self.folder / log).open("wb") if log else subprocess.DEVNULL
         program = subprocess.Popen(
             [str(word) for word in command],
-            cwd=self.folder,
+            cwd=folder or self.folder,
             env={**inherited, name: value, "PATH": search_path(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,

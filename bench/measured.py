@@ -51,6 +51,11 @@ def resident_bytes(pid):
     return _kilobytes(pid, "status", "VmRSS:")
 
 
+def anonymous_bytes(pid):
+    """The same without the pages of files: what the process itself has written."""
+    return _kilobytes(pid, "status", "RssAnon:")
+
+
 def proportional_bytes(pid):
     """The same, where a page that several processes share counts for each in part (PSS)."""
     return _kilobytes(pid, "smaps_rollup", "Pss:")
@@ -60,6 +65,11 @@ def cpu_seconds(pid):
     """What a process has used of a processor so far, in its own code and in the system's."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def started_ticks(pid):
+    """When a process was started, in the system's ticks since it runs: tells it from a later one of the same number."""
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
 
 
 def family(pid):

@@ -5,7 +5,9 @@ A module per concern; none of them knows how Tempest works inside, all of them k
 schedule   what goes wrong and when, from a seed
 orders     what is asked, from the same seed
 proxy      connections to Redis that are cut, delayed, or silent
-fleet      the programs: Redis, fronts, a supervisor and its workers, workers nobody supervises
+crew       who there is: fronts, supervisors and their workers, workers nobody supervises, those that are spared
+fleet      the programs, started, killed and started again
+disk       the append-only file of Redis, and what a loss of power leaves of it
 strike     carries out the schedule on the fleet
 load       asks, and writes down how each request and push ended
 evidence   what the workers wrote down themselves

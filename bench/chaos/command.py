@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from chaos import evidence, ledger, orders, recovery, remains, report, schedule
-from chaos.fleet import NAMES, Fleet
+from chaos.crew import KILLED, LASTING, NAMES, SPARED, SUPERVISED
+from chaos.fleet import Fleet
 from chaos.load import Load
 from chaos.memory import Sampler
 from chaos.strike import Striker
@@ -22,15 +23,22 @@ from chaos.strike import Striker
 CALM_S = 3
 # A worker that woke up late still writes down what it was at.
 LATE_S = 1
+# A loss of power that is played takes what it says, and a little more while the machine is busy.
+POWER_LATE_MS = 300
+# The options that repeat a run, beside the wish.
+GIVEN = ("requests_per_s", "jobs_per_s", "fsync", "power_loss_s")
 
 
 def main(arguments=None, about=__doc__, **defaults):
     """Runs with these options; gives the exit code. ``defaults`` stand for options that are not given."""
-    options = _parser(about, defaults).parse_args(arguments)
+    parser = _parser(about, defaults)
+    options = parser.parse_args(arguments)
+    if options.power_loss_s and options.fsync == "always":
+        parser.error("what was synced is not lost: --power-loss-s wants --fsync everysec or no")
     wish = schedule.Wish(
         options.seed, options.seconds, options.kills, options.redis_restarts, options.stops, options.links
     )
-    plan = schedule.plan(wish, NAMES)
+    plan = schedule.plan(wish, KILLED, SUPERVISED[SPARED])
     if options.plan:
         print(schedule.as_json(plan))
         return 0
@@ -52,11 +60,12 @@ def _parser(about, defaults):
     parser.add_argument("--seconds", type=float, default=wish.seconds, help="how long faults come")
     parser.add_argument("--kills", type=int, default=wish.kills, help="kill -9 of workers, supervisor and front")
     parser.add_argument("--redis-restarts", type=int, default=wish.redis_restarts, help="kill -9 of Redis")
-    parser.add_argument("--stops", type=int, default=wish.stops, help="SIGSTOP of workers, for 1 to 6 s each")
+    parser.add_argument("--stops", type=int, default=wish.stops, help="SIGSTOP of anybody, for 1 to 6 s each")
     parser.add_argument("--links", type=int, default=wish.links, help="connections cut, delayed or silenced")
     parser.add_argument("--requests-per-s", type=float, default=10)
     parser.add_argument("--jobs-per-s", type=float, default=10)
     parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
+    parser.add_argument("--power-loss-s", type=float, default=0, help="what each kill of Redis takes from its file")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--keep", metavar="FOLDER", help="keep logs, evidence and how each id ended")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
@@ -67,32 +76,36 @@ def _parser(about, defaults):
 async def _run(wish, plan, options):
     begun = time.monotonic()
     asked = orders.orders(wish.seed, wish.seconds + CALM_S, options.requests_per_s, options.jobs_per_s)
-    with Fleet(options.fsync) as fleet:
+    with Fleet(options.fsync, options.power_loss_s) as fleet:
         try:
             await fleet.begin()
             print(f"up after {time.monotonic() - begun:.1f} s; {len(plan)} faults, {len(asked)} ids", flush=True)
             return await _judge(fleet, plan, asked, wish, options, begun)
         finally:
             if options.keep:
-                shutil.copytree(fleet.folder, options.keep, dirs_exist_ok=True)
+                # The sockets of `tempest up` are nothing to keep.
+                away = shutil.ignore_patterns(".tempest")
+                shutil.copytree(fleet.folder, options.keep, ignore=away, dirs_exist_ok=True)
 
 
 def _again(wish, options):
     """The command that does the same once more."""
-    given = {**asdict(wish), **{name: getattr(options, name) for name in ("requests_per_s", "jobs_per_s", "fsync")}}
+    given = {**asdict(wish), **{name: getattr(options, name) for name in GIVEN}}
     return "bench/chaos/run " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
 
 
-def _write_down(fleet, striker, load, waiting):
+def _write_down(fleet, striker, load, waiting, lives):
     """What happened and how everything ended, beside the logs and the evidence: for --keep."""
     told = {"faults": striker.times, "waiting": waiting, **vars(fleet.told)}
     ended = {key: asdict(one) for key, one in load.ended.items()}
-    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended}, indent=1))
+    memory = [asdict(life) for life in lives]
+    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory}))
 
 
 async def _judge(fleet, plan, asked, wish, options, begun):
-    striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet)
-    background = [asyncio.create_task(each) for each in (sampler.run(), fleet.keep())]
+    striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet.processes)
+    behind = [sampler.run(), fleet.keep(), *([fleet.disk.watch()] if fleet.power_loss_s else [])]
+    background = [asyncio.create_task(each) for each in behind]
     await asyncio.gather(striker.carry_out(plan), load.give(asked))
     async with fleet.client() as client:
         waiting = await remains.drained(client)
@@ -102,9 +115,10 @@ async def _judge(fleet, plan, asked, wish, options, begun):
         each.cancel()
     disorder = fleet.told.disorder + await fleet.end()
     entries = evidence.read(fleet.evidence)
-    _write_down(fleet, striker, load, waiting)
+    _write_down(fleet, striker, load, waiting, sampler.lives)
     forgetful = () if fleet.fsync == "always" else tuple(fleet.told.redis_kills)
-    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down, forgetful)
+    forgotten_ms = round(options.power_loss_s * 1_000) + POWER_LATE_MS if options.power_loss_s else ledger.FORGOTTEN_MS
+    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down, forgetful, forgotten_ms)
     starts = Counter(dict.fromkeys(NAMES, 0))
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
     return report.Result(
@@ -116,8 +130,10 @@ async def _judge(fleet, plan, asked, wish, options, begun):
         strikes=striker.done,
         missed=striker.missed,
         not_started=fleet.told.not_started,
+        late_s=sampler.late_s,
         waits=recovery.waits(fleet.told.kills, entries),
         lives=sampler.lives,
+        lasting=LASTING,
         starts=starts,
         disorder=disorder,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 FIELDS = 7
 # As far back as a job can lie that somebody with a few slots is still at.
 LAST_LINES = 12
+LAST_BYTES = 40_000
 
 
 @dataclass(frozen=True, order=True)
@@ -39,7 +40,9 @@ def read(folder):
 def has_job(file):
     """Whether the worker that writes this file has started something that it has not ended."""
     try:
-        lines = file.read_text(errors="replace").splitlines()
+        with file.open("rb") as written:
+            written.seek(max(0, file.stat().st_size - LAST_BYTES))
+            lines = written.read().decode(errors="replace").splitlines()
     except OSError:
         return False
     entries = [entry for entry in map(parse, lines[-LAST_LINES:]) if entry]

@@ -1,4 +1,4 @@
-"""The programs of a run: Redis, two fronts, a supervisor and its workers, and workers nobody supervises.
+"""The programs of a run, started, killed and started again: Redis, fronts, supervisors and workers (crew).
 
 Each program but Redis reaches Redis through the proxy of its role. All of them live in one folder, carry a mark, and
 end with the run. What is killed is started again: by the supervisor where there is one, else here.
@@ -18,36 +18,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chaos import crew
+from chaos.crew import ALONE, FRONT, FRONTS, SUPERVISED, UP
+from chaos.disk import Disk
 from chaos.proxy import Proxy
 from chaos.schedule import ROLES
-from stage import BIN, ROOT, Programs, free_ports, listens
+from stage import BIN, Programs, free_ports, listens
 
-WORKERS = Path(__file__).resolve().parent / "workers"
-REQUEST_TIMEOUT_MS = 15_000
 READY_S = 60
 # How soon what has ended is started again; how long a start may take to fail; how long orphans may live.
 RESTART_S = 0.1
 START_S = 20
 ORPHANS_S = 10
-
-UP, FRONT = "up", "front"
-
-# Those on an SDK take several jobs at a time, from all lanes.
-SLOTS = {"rust": 3, "python": 2}
-# Name, queue, how many, and the program.
-SUPERVISED = (
-    ("rust", "sdk", 2, ["chaos-worker"]),
-    ("python", "sdk", 2, ["python", WORKERS / "sdk.py"]),
-    ("ruby", "plain", 2, ["ruby", WORKERS / "ruby.rb"]),
-    ("node", "plain", 1, ["node", WORKERS / "node.js"]),
-    ("sh", "plain", 1, ["sh", WORKERS / "plain.sh"]),
-)
-ALONE = (
-    ("rust-alone", "sdk", ["chaos-worker"]),
-    ("python-alone", "sdk", ["python", WORKERS / "sdk.py"]),
-    ("ruby-alone", "plain", ["ruby", WORKERS / "ruby.rb"]),
-)
-NAMES = tuple(name for name, *_ in (*SUPERVISED, *ALONE))
 
 
 @dataclass
@@ -56,6 +38,7 @@ class Told:
 
     kills: list = field(default_factory=list)
     redis_kills: list = field(default_factory=list)
+    bytes_lost: int = 0
     outages: dict = field(default_factory=dict)
     disorder: list = field(default_factory=list)
     # Programs that found no Redis at their start and said so; whoever starts programs starts them again.
@@ -67,14 +50,16 @@ class Told:
 
 
 class Fleet(Programs):
-    """All programs, and the proxies between them and Redis."""
+    """All programs, and the proxies between them and Redis. ``power_loss_s`` is what each kill of Redis takes from its
+    file."""
 
-    def __init__(self, fsync="always"):
+    def __init__(self, fsync="always", power_loss_s=0.0):
         super().__init__()
-        self.fsync, self.told = fsync, Told()
+        self.fsync, self.power_loss_s, self.told = fsync, power_loss_s, Told()
+        self.disk = Disk(self.folder)
         self.evidence = self.folder / "evidence"
         self.evidence.mkdir()
-        self.redis_port, *self.front_ports = free_ports(3)
+        self.redis_port, *self.front_ports = free_ports(1 + len(FRONTS))
         self.proxies = {role: Proxy(self.redis_port) for role in ROLES}
         self.redis_server = None
         # All but Redis and what the supervisor starts: by name, with when each was started.
@@ -88,13 +73,17 @@ class Fleet(Programs):
         await self.start_redis()
         for proxy in self.proxies.values():
             await proxy.start()
-        (self.folder / "tempest.toml").write_text(self._config())
-        for name in (UP, FRONT, *(name for name, *_ in ALONE)):
+        for name in SUPERVISED:
+            # A folder each: two of `tempest up` do not share one.
+            (self.folder / name).mkdir()
+            port = self.front_ports[FRONTS.index(name)]
+            text = crew.config(name, port, self._url(name), self.evidence)
+            (self.folder / name / "tempest.toml").write_text(text)
+        for name in (*FRONTS, *ALONE):
             self.launch(name)
-        await asyncio.gather(*(self.ready(place) for place in (0, 1)))
-        wanted = sum(count for _, _, count, _ in SUPERVISED) + len(ALONE)
+        await asyncio.gather(*(self.ready(place) for place in range(len(FRONTS))))
         async with self.client() as client:
-            await _until("every worker has its lease", lambda: _leases(client, wanted))
+            await _until("every worker has its lease", lambda: _leases(client, crew.COUNT))
 
     async def end(self):
         """SIGTERM to all but Redis, then to Redis; gives those that did not end in order, and what is left."""
@@ -121,7 +110,10 @@ class Fleet(Programs):
     async def start_redis(self):
         """Starts Redis with the data it has, and waits until that is read."""
         about = ["--appendonly", "yes", "--appendfsync", self.fsync, "--save", "", "--dir", self.folder]
+        if self.power_loss_s:
+            about += ["--auto-aof-rewrite-percentage", "0"]
         command = ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", *about]
+        self.disk.begin()
         self.redis_server = self.start_logged("redis", *command)
         async with self.client() as client:
             await _until("Redis answers", lambda: _answers(client))
@@ -132,17 +124,17 @@ class Fleet(Programs):
         return self.start(*command, log=f"{name}-{self._starts}.log", **environment)
 
     def launch(self, name):
-        """Starts a front, the supervisor, or a worker nobody supervises."""
-        config = ["--config", self.folder / "tempest.toml"]
-        if name == UP:
-            command, own = [BIN, "up", *config], {}
+        """Starts a front, a supervisor, or a worker nobody supervises."""
+        if name in SUPERVISED:
+            folder = self.folder / name
+            command, own = [BIN, "up", "--config", folder / "tempest.toml"], {"folder": folder}
         elif name == FRONT:
-            # As options: a `tempest up` of the same folder is asked before the environment.
-            own_redis = ["--listen", f"127.0.0.1:{self.front_ports[1]}", "--redis-url", self._url("front")]
-            command, own = [BIN, "front", *config, *own_redis], {}
+            own_redis = ["--listen", f"127.0.0.1:{self.front_ports[1]}", "--redis-url", self._url(FRONT)]
+            command, own = [BIN, "front", "--config", self.folder / UP / "tempest.toml", *own_redis], {}
         else:
-            queue, command = next((queue, command) for each, queue, command in ALONE if each == name)
-            own = {"TEMPEST_REDIS_URL": self._url("alone"), "TEMPEST_QUEUE": queue, **self._worker_environment(name)}
+            queue, command = crew.program(name)
+            own = {"TEMPEST_REDIS_URL": self._url("alone"), "TEMPEST_QUEUE": queue}
+            own |= crew.environment(name, self.evidence)
         self.programs[name] = self.start_logged(name, *command, **own)
         self._since[name] = time.monotonic()
 
@@ -166,39 +158,14 @@ class Fleet(Programs):
     def _url(self, role):
         return f"redis://127.0.0.1:{self.proxies[role].port}"
 
-    def _worker_environment(self, name):
-        modules = ROOT / "examples/hello/node/node_modules"
-        slots = {"TEMPEST_CONCURRENCY": str(SLOTS[name])} if name in SLOTS else {}
-        return {"CHAOS_EVIDENCE": str(self.evidence), "CHAOS_WORKER": name, "NODE_PATH": str(modules), **slots}
-
-    def _config(self):
-        routes = (
-            '[[route]]\npath = "/sdk/{*rest}"\nqueue = "sdk"\nencoding = "msgpack"\n'
-            '[[route]]\npath = "/plain/{*rest}"\nqueue = "plain"\n'
-        )
-        workers = "".join(
-            f'[[worker]]\nname = "{name}"\ncount = {count}\nqueues = ["{queue}"]\n'
-            f"lanes = {['high', 'normal', 'low'] if name in SLOTS else ['normal']}\n"
-            f"command = {[str(word) for word in command]}\nenv = {{ {_toml(self._worker_environment(name))} }}\n"
-            for name, queue, count, command in SUPERVISED
-        )
-        return (
-            f'[front]\nlisten = "127.0.0.1:{self.front_ports[0]}"\ntimeout_ms = {REQUEST_TIMEOUT_MS}\n'
-            f'[admin]\nlisten = ""\n[redis]\nurl = "{self._url("up")}"\n[log]\naccess = "off"\n{routes}{workers}'
-        )
-
     # --- who lives
 
     def workers(self):
         """The workers that live: (name, pid), in an order that does not depend on pids."""
-        parents = {os.getpid(), self.programs[UP].pid}
-        found = []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError):
-                name = _variable(entry, "CHAOS_WORKER")
-                if name and self._is_ours(int(entry)) and _parent(entry) in parents:
-                    found.append((name, int(entry)))
-        return sorted(found)
+        children = (pid for name in SUPERVISED for pid in _children(self.programs[name].pid))
+        found = [(_variable(pid, "CHAOS_WORKER"), pid) for pid in children]
+        found += [(name, self.programs[name].pid) for name in ALONE]
+        return sorted((name, pid) for name, pid in found if name and _lives(pid))
 
     def workers_by_name(self):
         """Pids of the workers that live, by name."""
@@ -206,6 +173,11 @@ class Fleet(Programs):
         for name, pid in self.workers():
             found.setdefault(name, []).append(pid)
         return found
+
+    def processes(self):
+        """All programs that live: (name, pid). The supervisors have a front in them."""
+        programs = [(name, self.programs[name].pid) for name in FRONTS]
+        return [("redis", self.redis_server.pid), *programs, *self.workers()]
 
     async def ready(self, place):
         """Waits until a front serves; gives the time."""
@@ -222,7 +194,7 @@ class Fleet(Programs):
 
     async def kill_supervisor(self):
         """kill -9 of ``tempest up``; its workers must end with it. Comes back when its front serves again."""
-        workers = [(name, pid) for name, pid in self.workers() if name not in self.programs]
+        workers = [(name, pid) for name, pid in self.workers() if name in SUPERVISED[UP]]
         killed_ms = self._kill_front(UP)
         for name, pid in workers:
             self.told.kills.append((killed_ms, pid, name, "supervisor"))
@@ -237,20 +209,26 @@ class Fleet(Programs):
         await self._back(1)
 
     def _kill_front(self, name):
-        place, killed_ms = (UP, FRONT).index(name), now_ms()
+        place, killed_ms = FRONTS.index(name), now_ms()
         self.told.outages.setdefault(place, []).append([killed_ms, float("inf")])
         self.programs[name].kill()
         self.programs[name].wait()
         return killed_ms
 
     async def _back(self, place):
-        self.told.outages[place][-1][1] = await self.ready(place)
+        try:
+            self.told.outages[place][-1][1] = await self.ready(place)
+        except AssertionError as error:
+            # One outage that does not end: the run goes on, and has failed.
+            self.told.disorder.append(f"{FRONTS[place]} after a kill: {error}")
 
     async def kill_redis(self, away_s):
         """kill -9 of Redis, and the same data again after so many seconds."""
         self.told.redis_kills.append(now_ms())
         self.redis_server.kill()
         self.redis_server.wait()
+        if self.power_loss_s:
+            self.told.bytes_lost += self.disk.lose(self.power_loss_s)
         await asyncio.sleep(away_s)
         await self.start_redis()
 
@@ -283,27 +261,24 @@ async def _leases(client, wanted):
     return len(await client.keys("tempest:*:lease:*")) >= wanted
 
 
+def _children(pid):
+    """The processes that one has started; what ends meanwhile has none."""
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            yield from map(int, listed.read_text().split())
+
+
 def _variable(pid, name):
-    for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-        if pair.startswith(name.encode() + b"="):
-            return pair.partition(b"=")[2].decode()
+    """What a variable is for a process; none where it is not set, or before its program is there."""
+    with suppress(OSError):
+        for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if pair.startswith(name.encode() + b"="):
+                return pair.partition(b"=")[2].decode()
     return None
-
-
-def _stat(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-
-
-def _parent(pid):
-    return int(_stat(pid)[1])
 
 
 def _lives(pid):
     try:
-        return _stat(pid)[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def _toml(environment):
-    return ", ".join(f'{key} = "{value}"' for key, value in environment.items())

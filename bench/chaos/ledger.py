@@ -9,15 +9,16 @@ beyond them:
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
-- With ``fsync`` other than ``always`` a killed Redis forgets its last moments. What is lost or repeated with them is
-  counted.
+- With ``fsync`` other than ``always`` Redis may forget its last moments. A job whose push lies in them may be lost, an
+  ack in them repeats what was done: both are told apart from the rest, with how long before its end Redis knew of it.
+  What clients are told is not forgiven by that.
 - Whoever may be started several times is at times done several times: *repeated*, which is counted.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-# With ``everysec`` a killed Redis may lose its last second, and two while the disk is slow; one for our clocks.
+# With ``everysec`` Redis may lose its last second, and two while the disk is slow; one for our clocks.
 FORGOTTEN_MS = 3_000
 # What a fault may make of a request; any other code is a defect.
 REFUSALS = {"worker_lost", "timeout", "no_worker", "queue_full", "redis_away"}
@@ -33,6 +34,8 @@ class Account:
     notes: Counter = field(default_factory=Counter)
     lost: list = field(default_factory=list)
     wrong: list = field(default_factory=list)
+    # What Redis forgot as it may: by ``lost`` and ``repeated``, milliseconds from its last word to the end of Redis.
+    forgotten: dict = field(default_factory=lambda: {"lost": [], "repeated": []})
 
     @property
     def ids(self):
@@ -49,8 +52,10 @@ class Known:
     dead: dict
     waiting: list
     was_down: object
-    # When Redis was killed, if it may lose what it had not written to the disk yet (fsync other than always).
+    # When Redis was killed, if it may lose what it had not written to the disk yet (fsync other than always), and how
+    # much of its last time.
     forgetful_ms: tuple = ()
+    forgotten_ms: int = FORGOTTEN_MS
 
 
 def settle(orders, known):
@@ -91,15 +96,12 @@ class _Case:
         self.account.wrong.append(f"{self.order.id}: {what}")
 
     def _lost(self, what):
-        if self._was_forgotten():
-            return "lost with the last moments of Redis"
         self.account.lost.append(f"{self.order.id}: {what}")
         return "lost"
 
     def _judge_starts(self):
-        if self.order.attempts == 1 and len(self.starts) > 1 and self._was_forgotten():
-            self.account.notes["repeated with the last moments of Redis"] += 1
-        elif self.order.attempts == 1 and len(self.starts) > 1:
+        # A start that was begun again followed an ack, or a move, that Redis forgot.
+        if self.order.attempts == 1 and len(self.starts) > 1 and not self._is_forgotten("repeated", self.entries[:-1]):
             self._wrong(f"may be started once, was started {len(self.starts)} times: {_told(self.starts)}")
         for start in self.starts:
             if not 1 <= start.attempt <= self.order.attempts:
@@ -111,12 +113,18 @@ class _Case:
         if any(entry.payload != self.order.payload for entry in (*self.entries, *self.dead)):
             self._wrong("its payload was changed")
 
-    def _was_forgotten(self):
-        """Whether something of it happened in the moments that Redis may have lost."""
-        times = [entry.ms for entry in self.entries]
-        if self.ended:
-            times += [self.ended.from_ms, self.ended.to_ms]
-        return any(killed - FORGOTTEN_MS <= ms <= killed for killed in self.known.forgetful_ms for ms in times)
+    def _is_forgotten(self, how, entries):
+        """Whether one of these lies in the moments that Redis may have lost; if so, it is counted."""
+        return self._forgot(how, [(entry.ms, entry.ms) for entry in entries])
+
+    def _forgot(self, how, spans):
+        ends = self.known.forgetful_ms
+        found = [
+            max(0, end - to) for end in ends for begin, to in spans if begin <= end <= to + self.known.forgotten_ms
+        ]
+        if found:
+            self.account.forgotten[how].append(min(found))
+        return bool(found)
 
     # --- background jobs
 
@@ -147,6 +155,8 @@ class _Case:
             return "job refused by Redis"
         if how == "unknown" and not self.starts:
             return "job never arrived (its push was cut)"
+        if self.ended and self._forgot("lost", [(self.ended.from_ms, self.ended.to_ms)]):
+            return "job lost with the last moments of Redis"
         return self._lost(f"{how}, {_told(self.starts)}, and is nowhere")
 
     # --- requests
@@ -174,6 +184,8 @@ class _Case:
     def _answered(self):
         if self.ended.body != f"{self.order.id} {self.order.payload}":
             self._wrong(f"the reply is not its own: {self.ended.body[:80]!r}")
+        if self.ended.more:
+            self._wrong(f"answered twice on one connection: {self.ended.more[:80]!r}")
         if not self.ends:
             self._wrong("answered, but nobody has done it")
         return "request answered"

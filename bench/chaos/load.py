@@ -16,7 +16,8 @@ from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisLate
 
-from chaos.fleet import REQUEST_TIMEOUT_MS, now_ms
+from chaos.crew import REQUEST_TIMEOUT_MS
+from chaos.fleet import now_ms
 
 HUNG_S = REQUEST_TIMEOUT_MS / 1_000 + 30
 
@@ -30,6 +31,8 @@ class Ended:
     to_ms: int
     status: int = 0
     body: str = ""
+    # What came on the connection after the answer.
+    more: str = ""
 
     @property
     def code(self):
@@ -94,7 +97,7 @@ async def ask(port, order):
     try:
         writer.write(_head(port, order) + (order.payload.encode() if order.kind == "post" else b""))
         async with asyncio.timeout(order.leaves_ms / 1_000 or None):
-            return _answer(await reader.read())
+            return answer(await reader.read())
     except TimeoutError:
         return ("left",)
     except OSError:
@@ -116,7 +119,7 @@ def _head(port, order):
     return "\r\n".join([*lines, "connection: close", "", ""]).encode()
 
 
-def _answer(bytes_):
+def answer(bytes_):
     """Status and body of a whole response; what ends early was cut."""
     head, gap, body = bytes_.partition(b"\r\n\r\n")
     if not gap:
@@ -125,4 +128,5 @@ def _answer(bytes_):
     length = next((int(field[15:]) for field in fields if field.lower().startswith("content-length:")), None)
     if length is None or len(body) < length:
         return ("cut",)
-    return ("answered", int(status.split()[1]), body[:length].decode(errors="replace"))
+    own, more = (part.decode(errors="replace") for part in (body[:length], body[length:]))
+    return ("answered", int(status.split()[1]), own, more)

@@ -4,8 +4,10 @@ import hashlib
 import random
 from dataclasses import dataclass
 
+from chaos.crew import FRONTS, PLAIN, SDK
+
 # Workers of both SDKs serve ``sdk``; Ruby, Node and the shell serve ``plain``.
-QUEUES = ("sdk", "plain")
+QUEUES = (SDK, PLAIN)
 PAYLOAD_CHARACTERS_MAX = 2_400
 # The share of requests whose client does not wait for the answer.
 LEAVE = 0.06
@@ -71,7 +73,7 @@ def _request(draw, seed, at_s, number):
     name = f"{kind}{number}"
     payload = _payload(draw, seed, name, 200 if kind == "get" else PAYLOAD_CHARACTERS_MAX)
     attempts = 2 if kind == "get" else 1
-    queue, front = draw.choice(QUEUES), draw.randrange(2)
+    queue, front = draw.choice(QUEUES), draw.randrange(len(FRONTS))
     leaves_ms, ms = (draw.randint(1, 300), draw.randint(100, 1_500)) if draw.random() < LEAVE else (0, _ms(draw))
     return Order(at_s, name, kind, queue, payload, ms, attempts, front=front, leaves_ms=leaves_ms)
 
@@ -79,7 +81,7 @@ def _request(draw, seed, at_s, number):
 def _job(draw, seed, at_s, number):
     name, queue = f"job{number}", draw.choice(QUEUES)
     attempts = draw.choice((1, 2, 3, 5))
-    fails = draw.choice((0, 0, 0, 0, 0, 0, 1, 2)) if queue == "sdk" else 0
-    lane = draw.choice(("high", "normal", "normal", "low")) if queue == "sdk" else "normal"
+    fails = draw.choice((0, 0, 0, 0, 0, 0, 1, 2)) if queue == SDK else 0
+    lane = draw.choice(("high", "normal", "normal", "low")) if queue == SDK else "normal"
     payload = _payload(draw, seed, name, PAYLOAD_CHARACTERS_MAX)
     return Order(at_s, name, "job", queue, payload, _ms(draw), attempts, fails, lane=lane)

@@ -14,11 +14,13 @@ LONGER = "longer"
 def waits(kills, evidence):
     """Milliseconds by how the worker was killed: ``supervised``, ``supervisor``, ``alone``."""
     held = _held(evidence)
-    found = {}
-    for killed_ms, pid, _, how in kills:
+    found, before_ms = {}, {}
+    for killed_ms, pid, _, how in sorted(kills):
         for start, end_ms, later in held.get(pid, []):
-            if start.ms <= killed_ms and end_ms is None and later:
+            # What was begun before the last kill of this number was another process.
+            if before_ms.get(pid, 0) < start.ms <= killed_ms and end_ms is None and later:
                 found.setdefault(how, []).append(max(0, later[0].ms - killed_ms))
+        before_ms[pid] = killed_ms
     return found
 
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from chaos import recovery
-from chaos.memory import by_name
+from chaos.memory import GROWTH_BYTES_MAX, GROWTH_SHARE_MAX, MIB, by_name
+from chaos.memory import mistakes as memory_mistakes
 
 SHOWN_MAX = 20
 
@@ -17,12 +18,16 @@ class Result:
     fsync: str
     again: str
     took_s: float
+    # By how much the run itself was late at most, on a busy machine.
+    late_s: float
     account: object
     strikes: dict
     missed: dict
     not_started: dict
     waits: dict
     lives: list
+    # Who was to live as long as there were faults.
+    lasting: tuple
     starts: dict
     disorder: list = field(default_factory=list)
 
@@ -33,13 +38,10 @@ class Result:
         return [
             *(f"lost   {one}" for one in account.lost),
             *(f"wrong  {one}" for one in account.wrong),
-            *(f"memory {life.name} {life.pid} grew by {life.growth / (1 << 20):.0f} MiB" for life in self._growing()),
+            *(f"memory {one}" for one in memory_mistakes(self.lives, self.lasting, self.wish.seconds)),
             *(f"order  {one}" for one in self.disorder),
             *self._idle(),
         ]
-
-    def _growing(self):
-        return [life for life in self.lives if life.is_long and not life.is_flat]
 
     def _idle(self):
         """A run in which little happened shows little."""
@@ -59,12 +61,14 @@ def text(result):
     account = result.account
     lines = [
         f"seed {result.wish.seed}, fsync {result.fsync}, {result.took_s:.0f} s in all; again: {result.again}",
+        f"the run itself was late by {result.late_s * 1000:.0f} ms at most",
         "",
         *_columns("faults", result.strikes),
         *_columns("faults that found nobody", result.missed),
         *_columns("found no Redis at their start, and were started again", result.not_started),
         *_columns(f"{account.ids} ids", account.outcomes),
         *_columns("of these", account.notes),
+        *(_forgotten(account.forgotten) if result.fsync != "always" else ()),
         *_columns("starts", result.starts),
         *_recoveries(result.waits),
         *_memory(result.lives),
@@ -95,13 +99,24 @@ def _recoveries(waits):
 
 
 def _memory(lives):
-    lines = ["memory, MiB (growth: last quarter of a life beside its second):"]
+    limit = f"{GROWTH_BYTES_MAX / MIB:.0f} MiB or {GROWTH_SHARE_MAX:.0%}"
+    lines = [f"memory, MiB (growth: median of the last third of a life beside that of its second; limit {limit}):"]
     for name, about in sorted(by_name(lives).items()):
-        growth = (
-            f"largest growth {about['growth_mib']:.1f} of {about['judged']}" if about["judged"] else "none lived long"
-        )
-        lines.append(f"  {name:13} {about['lives']:4} lives, at most {about['max_mib']:6.1f}; {growth}")
+        line = f"  {name:13} {about['lives']:4} lives, at most {about['max_mib']:6.1f}"
+        if "judged" in about:
+            worst = f"grew by {about['growth_mib']:+.1f} from {about['warm_mib']:.1f} in a life of {about['of_s']} s"
+            line += f"; {about['judged']} long ones, the worst {worst}"
+        lines.append(line)
     return [*lines, ""]
+
+
+def _forgotten(forgotten):
+    """What Redis took with it, as it may with this ``fsync``."""
+    lines = [
+        f"  {len(times):7}  {how}" + (f", known at most {max(times)} ms before Redis ended" if times else "")
+        for how, times in sorted(forgotten.items())
+    ]
+    return ["with the last moments of Redis:", *lines, ""]
 
 
 def as_json(result):
@@ -112,9 +127,11 @@ def as_json(result):
         "fsync": result.fsync,
         "again": result.again,
         "took_s": round(result.took_s, 1),
+        "late_ms_max": round(result.late_s * 1000),
         "ids": account.ids,
         "outcomes": account.outcomes,
         "notes": account.notes,
+        "forgotten_ms": account.forgotten,
         "lost": account.lost,
         "wrong": account.wrong,
         "faults": result.strikes,

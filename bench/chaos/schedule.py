@@ -11,8 +11,10 @@ import random
 from dataclasses import asdict, dataclass
 
 KINDS = ("kill", "redis", "stop", "cut", "delay", "half-open")
-# Who speaks to Redis: ``tempest up`` and its workers, the front beside it, workers nobody supervises, the load.
-ROLES = ("up", "front", "alone", "load")
+# Who speaks to Redis: each ``tempest up`` with its workers, the front beside them, workers nobody supervises, the load.
+ROLES = ("up", "spared", "front", "alone", "load")
+# What is stopped besides workers: fronts, supervisors, Redis.
+STOPPED = ("up", "spared", "front", "redis")
 CUT_BYTES_MAX = 4_000
 STOP_S = (1.0, 6.0)
 # The share of kills and stops that wait for a moment until a worker has a job in hand.
@@ -38,8 +40,8 @@ class Wish:
 class Fault:
     """One thing that goes wrong.
 
-    ``target`` is a worker's name, ``supervisor``, ``front`` or a role of links; ``busy`` prefers a worker that is in
-    the middle of a job.
+    ``target`` is the name of a worker or program, ``supervisor`` or a role of links; ``busy`` prefers a worker that is
+    in the middle of a job.
     """
 
     at_s: float
@@ -64,13 +66,14 @@ class Fault:
         return f"{self.at_s:8.3f} s  {self.kind:9} {self.target:10} {about.get(self.kind, '')}".rstrip()
 
 
-def plan(wish, workers):
-    """The faults of a wish in the order of time. ``workers`` are the names of those that can be killed."""
+def plan(wish, workers, spared=()):
+    """The faults of a wish in the order of time. ``workers`` are the names of those that can be killed; those that are
+    ``spared`` meet everything else."""
     draw = random.Random(f"faults {wish.seed}")
     faults = [
         *_kills(draw, wish, list(workers)),
         *_each(draw, wish, wish.redis_restarts, _redis),
-        *_each(draw, wish, wish.stops, lambda draw, at_s: _stop(draw, at_s, list(workers))),
+        *_each(draw, wish, wish.stops, lambda draw, at_s: _stop(draw, at_s, [*workers, *spared, *STOPPED])),
         *_each(draw, wish, wish.links, _link),
     ]
     return sorted(faults)
@@ -107,9 +110,9 @@ def _redis(draw, at_s):
     return Fault(at_s, "redis", "redis", seconds=round(draw.uniform(0, 0.6), 2))
 
 
-def _stop(draw, at_s, workers):
+def _stop(draw, at_s, targets):
     pick, seconds = round(draw.random(), 4), round(draw.uniform(*STOP_S), 2)
-    return Fault(at_s, "stop", draw.choice(workers), pick=pick, seconds=seconds, busy=draw.random() < BUSY)
+    return Fault(at_s, "stop", draw.choice(targets), pick=pick, seconds=seconds, busy=draw.random() < BUSY)
 
 
 def _link(draw, at_s):

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+from chaos.crew import FRONTS
 from chaos.evidence import has_job
 from chaos.fleet import now_ms
 
@@ -61,14 +62,13 @@ class Striker:
         return True
 
     async def _stop(self, fault):
+        if fault.target == "redis":
+            async with self._redis:
+                return await _stop(self.fleet.redis_server.pid, fault.seconds)
+        if fault.target in FRONTS:
+            return await _stop(self.fleet.programs[fault.target].pid, fault.seconds)
         pid = await self._find(fault)
-        if not pid:
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(fault.seconds)
-            os.kill(pid, signal.SIGCONT)
-        return True
+        return bool(pid) and await _stop(pid, fault.seconds)
 
     async def _find(self, fault):
         """A worker of that name, as soon as there is one; if it can be soon, one that has a job in hand."""
@@ -93,3 +93,11 @@ class Striker:
         else:
             await link.silence(fault.seconds)
         return True
+
+
+async def _stop(pid, seconds):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+    return True

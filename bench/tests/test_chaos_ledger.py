@@ -116,6 +116,7 @@ def test_what_is_lost_is_found(given):
         ("without a cause", account(job(), dead=[given_up("handler_error")])),
         ("with attempt 2 of 3", account(job(), dead=[given_up(attempt=2)])),
         ("not its own", account(request(), "answered", status=200, body="k abc")),
+        ("answered twice", account(request(), "answered", more="HTTP/1.1 200 OK", **OWN)),
         ("nobody has done it", account(request(), "answered", evidence=RUN[:1], **OWN)),
         ("refused with 502 internal", account(request(), "answered", **problem("internal"))),
         ("refused with 502", account(request(), "answered", status=502, body="a page")),
@@ -133,6 +134,25 @@ def test_what_redis_may_forget_is_forgiven_in_its_last_moments_alone(killed_ms, 
     assert bool(given.lost) == is_lost
     repeated = account(job(attempts=1), evidence=(*RUN, *RUN), forgetful_ms=(killed_ms,))
     assert bool(repeated.wrong) == is_lost
+
+
+def test_what_is_forgiven_is_counted_with_its_distance():
+    given = account(job(), evidence=RUN[:1], forgetful_ms=(60, 1_060))
+    assert given.forgotten == {"lost": [10], "repeated": []}
+    repeated = account(job(attempts=1), evidence=(*RUN, entry("start", ms=900)), forgetful_ms=(720,))
+    assert repeated.forgotten == {"lost": [], "repeated": [700]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        account(request(), "hung", forgetful_ms=(40,)),
+        account(request(), "cut", forgetful_ms=(40,)),
+        account(job(), evidence=(), waiting=["j"], forgetful_ms=(40,)),
+    ],
+)
+def test_a_client_is_told_and_a_job_that_is_there_is_done_whatever_redis_forgot(given):
+    assert len(given.lost) == 1
 
 
 def test_what_nobody_ordered_is_wrong():
@@ -158,6 +178,11 @@ def test_a_recovery_is_the_time_from_the_kill_to_the_next_start():
     # It was not in the middle of the job: killed before its start, or after its end.
     assert waits([(50, 1, "rust", "alone")], entries) == {}
     assert waits([(200, 2, "rust", "alone")], entries) == {}
+
+
+def test_a_number_that_two_processes_had_is_not_counted_twice():
+    entries = {"j": [entry("start", ms=100, pid=1), entry("start", 2, ms=160, pid=2), entry("end", 2, ms=170, pid=2)]}
+    assert waits([(150, 1, "rust", "alone"), (900, 1, "rust", "supervised")], entries) == {"alone": [10]}
 
 
 def test_a_histogram_counts_each_time_once():

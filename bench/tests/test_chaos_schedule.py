@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from chaos.crew import KILLED, LASTING
 from chaos.orders import orders
 from chaos.schedule import KINDS, Fault, Wish, as_json, plan
 
@@ -30,6 +31,16 @@ def test_kills_hit_everybody_and_workers_most():
     assert set(targets) == {*WORKERS, "supervisor", "front"}
     assert targets["supervisor"] == 3
     assert min(targets[name] for name in WORKERS) > 3
+
+
+def test_who_is_spared_is_never_killed_and_meets_everything_else():
+    wish = Wish(seed=7, seconds=60, kills=200, redis_restarts=5, stops=100, links=200)
+    faults = plan(wish, KILLED, LASTING)
+    hit = {kind: {fault.target for fault in faults if fault.kind == kind} for kind in KINDS}
+    assert hit["kill"] == {*KILLED, "supervisor", "front"}
+    assert hit["stop"] >= {*LASTING, *KILLED, "up", "front", "redis"}
+    for kind in ("cut", "delay", "half-open"):
+        assert "spared" in hit[kind]
 
 
 def test_faults_come_in_order_and_within_the_run():
