@@ -7,7 +7,7 @@ from collections import Counter
 import redis
 from faults.load import Load
 from faults.stand import QUEUES, TIMEOUT_MS, since
-from faults.table import ALL
+from faults.table import ALL, LASTS_S
 
 from stage import expect, request, until
 
@@ -52,7 +52,8 @@ class Case:
             until(f"readiness says {self.fault.reason}", self._is_unready_for_it)
         elif not self.fault.words:
             expect(self.stand.readiness()[0] == 200, "the front stays ready")
-        time.sleep(max(0.0, self.fault.hold_s - since(begun)))
+        hold_s = max(self.fault.hold_s, LASTS_S) if self.fault.lasts else self.fault.hold_s
+        time.sleep(max(0.0, hold_s - since(begun)))
         if self.fault.words and not self.fault.reason and "front" not in self.fault.hits:
             status, reasons = self.stand.readiness()
             expect(status == 200, f"nothing is wrong with the front: {reasons}")

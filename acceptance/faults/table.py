@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import redis
 
-from stage import expect, free_ports, need, request, until
+from stage import LONG, expect, free_ports, need, request, until
 
 AWAY, TIMEOUT = "503 redis_away", "504 timeout"
+LASTS_S = 20 if LONG else 0
+"""How long a fault lasts at least that lasts until it is ended: past leases, deadlines and the life of a mailbox."""
 ALL = ("front", "py", "rust")
 """The programs that say what is wrong with Redis; the shell worker says nothing."""
 
@@ -37,6 +39,8 @@ class Fault:
     """Whose log names them."""
     hold_s: float = 0.0
     """How long it lasts at least."""
+    lasts: bool = True
+    """Whether it lasts until it is ended, rather than for a moment."""
     loses: bool = False
     """Whether jobs that Redis had confirmed may be lost."""
     runs_twice: bool = True
@@ -49,6 +53,7 @@ def restart(stand):
     """Redis dies and is started on the data it has."""
     stand.end_redis()
     until("clients were refused", lambda: _asks(stand) == 503)
+    time.sleep(LASTS_S)
     stand.start_redis()
 
 
@@ -60,6 +65,7 @@ def restart_empty(stand):
     for manifest in stand.data.rglob("*.manifest"):
         manifest.unlink()
     until("clients were refused", lambda: _asks(stand) == 503)
+    time.sleep(LASTS_S)
     stand.start_redis()
 
 
@@ -87,6 +93,11 @@ def _says_pong(stand):
         return stand.bus.ping()
     except redis.RedisError:
         return False
+
+
+def pause_clients(stand):
+    """Redis answers nobody for a while, as ``CLIENT PAUSE`` of an operator has it."""
+    stand.bus.client_pause(max(4, LASTS_S) * 1_000)
 
 
 def kill_clients(stand):
@@ -182,6 +193,7 @@ KEPT = [
         reason="redis_away",
         words=("away", "LOADING"),
         brief=("LOADING",),
+        lasts=False,
     ),
     Fault("restart without data", restart_empty, told=(AWAY, TIMEOUT), words=("away",), brief=("LOADING",), loses=True),
     Fault(
@@ -197,11 +209,11 @@ KEPT = [
 """On a Redis that writes a log of what it does."""
 
 LIVE = [
-    Fault("`CLIENT KILL`", kill_clients, told=CUT, hurts=False, words=("away",)),
-    Fault("script cache flushed", flush_scripts, hurts=False, hits=(), runs_twice=False),
+    Fault("`CLIENT KILL`", kill_clients, told=CUT, hurts=False, words=("away",), lasts=False),
+    Fault("script cache flushed", flush_scripts, hurts=False, hits=(), runs_twice=False, lasts=False),
     Fault(
         "`CLIENT PAUSE`",
-        lambda stand: stand.bus.client_pause(4_000),
+        pause_clients,
         lambda stand: _says_pong(stand),
         (AWAY, TIMEOUT),
         reason="redis_away",
