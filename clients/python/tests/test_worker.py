@@ -313,6 +313,23 @@ def test_a_copy_of_a_finished_job_is_not_run_again(server: Server, start: Start,
     idle(server)
 
 
+@pytest.mark.parametrize(("attempt", "place"), [(1, "later"), (2, "dead")])
+def test_a_move_that_redis_forgot_is_made_again(
+    server: Server, start: Start, marks: Marks, attempt: int, place: str
+) -> None:
+    start(server.url)
+    key, frame = f"tempest:{{default}}:{place}", f'{{"id":"b","action":"fail","attempt":{attempt},"attempts":2}}'
+    server.redis.rpush("tempest:{default}", frame)
+    until(lambda: server.redis.zcard(key))
+    idle(server)
+    # As a restart without the last moments has it: the move is undone, the job is there again.
+    both = server.redis.pipeline()
+    both.delete(key).rpush("tempest:{default}", frame).execute()
+    until(lambda: server.redis.zcard(key))
+    idle(server)
+    assert marks() == ["fail", "fail"]
+
+
 # --- cancel --------------------------------------------------------------------------------------------------------
 
 

@@ -156,7 +156,10 @@ class Desk:
         claimed.begun_s = running_s()
         if job.is_expired(self._clock.at_ms(claimed.begun_s)):
             return self._late(claimed, job, "its deadline passed before it was started")
-        return self._run(claimed, job)
+        settlement = self._run(claimed, job)
+        if isinstance(settlement, Ack):
+            self.memory.remember(job.id, job.attempt)
+        return settlement
 
     def _late(self, claimed: Claimed, job: Job, message: str) -> Settlement:
         """Who waited has given up; what nobody waited for is kept for people."""

@@ -71,15 +71,18 @@ class Memory:
                 context.cancel()
 
     def finish(self, context: Context) -> bool:
-        """Notes that a job ran to its end, so that a copy of it is not run again within a minute. Tells whether it was
-        cancelled meanwhile."""
-        job_id = context.job.id
+        """Notes that a job runs no more. Tells whether it was cancelled meanwhile."""
         with self._lock:
             self._running.discard(context)
-            if job_id is None:
-                return False
-            self._finished.add((job_id, context.job.attempt))
-            return context.was_told
+            return context.job.id is not None and context.was_told
+
+    def remember(self, job_id: str | None, attempt: int) -> None:
+        """Notes that nothing is left to do for an attempt but its ack, so that a copy of it is not run again within a
+        minute. Not for one that goes to ``later`` or ``dead``: if its frame is there again Redis has forgotten that
+        move, and who only acks it loses the job (SPEC, rule 11)."""
+        if job_id is not None:
+            with self._lock:
+                self._finished.add((job_id, attempt))
 
     def in_hand(self) -> list[dict[str, object]]:
         """The jobs that run longest, as the lease tells them."""
