@@ -12,7 +12,8 @@ const worker = `${host}-${process.pid}-${process.env.TEMPEST_WORKER_TAG || requi
 const mailbox = new RegExp(`^${prefix.replaceAll(".", "\\.")}:mailbox:\\{[A-Za-z0-9._-]{1,64}\\}$`);
 const [lane, workers, slot] = [`${prefix}:{${queue}}`, `${prefix}:{${queue}}:workers`, `${worker}.0`];
 const [run, lease] = [`${lane}:run:${slot}`, `${lane}:lease:${worker}`];
-const [r, own] = [4000, 2000].map((commandTimeout) => new Redis(url || "redis://127.0.0.1:6379", { commandTimeout }));
+const limits = { maxRetriesPerRequest: 0 }; // what a cut connection leaves open fails, and is not silently sent again
+const [r, own] = [4000, 2000].map((commandTimeout) => new Redis(url || "redis://127.0.0.1:6379", { ...limits, commandTimeout }));
 const evidence = fs.openSync(path.join(folder, `${name}-${process.pid}`), "a");
 const say = (error) => console.error(`node: ${error.message}`);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -61,7 +62,8 @@ async function settle(frame) { // reply and ack in one MULTI; again the same if 
 }
 
 async function turn() {
-  const before = lapses; // first what a cut connection left in the run list
+  if (performance.now() - beaten > 3000) return beat(); // no claim before a beat
+  const before = lapses; // then first what a cut connection left in the run list
   const frame = (await r.lindexBuffer(run, 0)) || (await r.blmoveBuffer(lane, run, "LEFT", "RIGHT", 2));
   if (before !== lapses || performance.now() - beaten > 3000) await beat(); // then look again: it may be taken
   else if (frame && !stop) await settle(frame);
@@ -72,7 +74,12 @@ async function main() {
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => { stop = true; });
   while (beaten < 0) await beat().catch((error) => say(error) || pause(200)); // answered before the first claim
   setInterval(() => beat().catch(say), 1000);
-  const again = (error) => say(error) || r.disconnect(true) || pause(200);
+  const again = (error) => { // Redis may have forgotten this worker
+    beaten = -9e9;
+    say(error);
+    r.disconnect(true);
+    return pause(200);
+  };
   while (!stop) await turn().catch(again); // an answer past its limit is not waited for: the connection goes
   while (await r.lmove(run, lane, "LEFT", "LEFT")); // given back
   await all(r.pipeline().srem(workers, slot).del(lease));

@@ -83,13 +83,16 @@ for number in signal.SIGTERM, signal.SIGINT:
     signal.signal(number, lambda *_: stop.set())
 beat(r), threading.Thread(target=beats, daemon=True).start()
 while not stop.is_set():
-    try:  # first what a cut connection left in the run list
+    try:  # no claim before a beat; then first what a cut connection left in the run list
+        if time.monotonic() - beaten[0] > 3:
+            beat(r)
         lapses, frame = beaten[1], r.lindex(run, 0) or r.blmove(lane, run, 2)
         if lapses != beaten[1] or time.monotonic() - beaten[0] > 3:
             beat(r)  # then look again: it may be taken
         elif frame and not stop.is_set():
             settle(frame)
     except redis.RedisError as error:
+        beaten[0] = 0.0  # Redis may have forgotten this worker
         time.sleep(0.2), print("hello:", error, flush=True)
 while r.lmove(run, lane, "LEFT", "LEFT"):
     pass  # given back

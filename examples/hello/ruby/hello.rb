@@ -5,7 +5,8 @@ prefix, queue = ENV.fetch("TEMPEST_PREFIX", "tempest"), ENV.fetch("TEMPEST_QUEUE
 host, tag = Socket.gethostname.gsub(/[^A-Za-z0-9._-]/, "-")[0, 40], ENV["TEMPEST_WORKER_TAG"] || SecureRandom.hex(6)
 lane, mailbox = "#{prefix}:{#{queue}}", /\A#{Regexp.escape(prefix)}:mailbox:\{[A-Za-z0-9._-]{1,64}\}\z/
 slot, lease, workers = "#{host}-#{$$}-#{tag}.0", "#{lane}:lease:#{host}-#{$$}-#{tag}", "#{lane}:workers"
-r, own = Array.new(2) { Redis.new(url: ENV.fetch("TEMPEST_REDIS_URL", "redis://127.0.0.1:6379"), timeout: 2) }
+url, limits = ENV.fetch("TEMPEST_REDIS_URL", "redis://127.0.0.1:6379"), { reconnect_attempts: 0 }
+r, own = [4, 2].map { |timeout| Redis.new(url: url, timeout: timeout, **limits) } # `blmove` of the gem would be sent again: `call`
 now, run = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }, "#{lane}:run:#{slot}"
 beaten, lapses, count, stop = -9, 0, 0, false
 
@@ -36,11 +37,13 @@ end
 beat.call(r)
 Thread.new { loop { sleep(1) && beat.call(own) rescue warn("hello: no beat: #{$!.message}") } } # on a connection of its own
 until stop
-  begin # first what a cut connection left in the run list
-    before, frame = lapses, r.lindex(run, 0) || r.blmove(lane, run, "LEFT", "RIGHT", timeout: 2)
+  begin # no claim before a beat; then first what a cut connection left in the run list
+    next beat.call(r) if now.call - beaten > 3
+    before, frame = lapses, r.lindex(run, 0) || r.call("BLMOVE", lane, run, "LEFT", "RIGHT", 2)
     if before != lapses || now.call - beaten > 3 then beat.call(r) # then look again: it may be taken
     elsif frame && !stop then settle.call(frame) end
   rescue Redis::BaseError => error
+    beaten = -9 # Redis may have forgotten this worker
     warn("hello: #{error.message}") || sleep(0.2)
   end
 end

@@ -251,6 +251,24 @@ def test_it_outlives_redis_connections(server: redis.Redis, start: Start) -> Non
     until(lambda: not held(server))
 
 
+def test_forgotten_by_redis_it_is_registered_anew_before_it_claims(server: redis.Redis, start: Start) -> None:
+    start()
+    until(lambda: is_waiting(server))
+    with server.monitor() as monitor, server.client() as one:
+        own = {one.client_id(), *(each["id"] for each in server.client_list() if each["cmd"] == "monitor")}
+        others = [each["id"] for each in server.client_list() if int(each["id"]) not in map(int, own)]
+        # As a restart of Redis without its data, but for the time that takes.
+        both = one.pipeline().flushall().rpush(LANE, job())
+        for number in others:
+            both.execute_command("CLIENT", "KILL", "ID", number)
+        both.execute()
+        commands = (each["command"].split() for each in monitor.listen())
+        seen = itertools.takewhile(lambda words: words[0].upper() not in ("BLMOVE", "LMOVE"), commands)
+        after = itertools.dropwhile(lambda words: words[0].upper() != "FLUSHALL", seen)
+        assert ["SADD", f"{LANE}:workers"] in [[words[0].upper(), *words[1:2]] for words in after]
+    assert answer(server)["status"] == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_three_seconds_and_nothing_is_left(
     server: redis.Redis, start: Start, number: signal.Signals
