@@ -11,8 +11,8 @@ import time
 
 
 @contextlib.contextmanager
-def running(command, **options):
-    """A process for the time of a block: it is killed however the block is left, by a SIGTERM while it starts too."""
+def running(command, how=signal.SIGKILL, **options):
+    """A process for the time of a block: it is ended however the block is left, by a SIGTERM while it starts too."""
     process, ended = None, []
     before = signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
     try:
@@ -24,7 +24,7 @@ def running(command, **options):
     finally:
         signal.signal(signal.SIGTERM, before)
         if process:
-            process.kill()
+            process.send_signal(how)
             process.wait()
 
 

@@ -4,13 +4,20 @@
 //! The answer to a claim can get lost, the claim itself never: the job then lies in the run list of its slot, where
 //! [`Broker::look`] finds it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use redis::{Cmd, FromRedisValue, RedisError, Value, aio::MultiplexedConnection, cmd, pipe};
+use redis::{
+    Cmd, FromRedisValue, Pipeline, RedisError, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cmd, pipe,
+};
 use tempest_protocol::{Keys, Lane, Queue, WorkerId, limits};
 
 use crate::{Broker, Error};
@@ -33,6 +40,30 @@ impl RunList {
         &self.key
     }
 }
+
+/// What a look before a long claim found that is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// Something lies in a run list that was empty: look into them.
+    Jobs,
+    /// The lease is gone: nobody has kept it.
+    Lease,
+}
+
+/// What is looked at before a long claim.
+#[derive(Clone, Debug)]
+pub struct Lookout {
+    /// Who claims.
+    pub worker: WorkerId,
+    /// Its run lists that should be empty, with the one that is claimed for.
+    pub empty: Vec<RunList>,
+}
+
+/// How much longer than it blocks a claim may take to be answered.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How often a claim is told to come back that may not have begun to block, and how long it has between two times.
+const WAKES: u32 = 5;
+const WAKE: Duration = Duration::from_millis(20);
 
 /// A connection for claims: at most one is under way, and nothing else is done on it.
 pub struct ClaimLink {
@@ -135,24 +166,95 @@ impl ClaimLink {
     /// Errors: any closes the connection for good, the next claim connects anew; look into the run list, the job may
     /// be there. Dropping the future closes the connection too, with the same consequence.
     pub async fn claim(&mut self, lane: Lane, run: &RunList) -> Result<Option<Bytes>, Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        let mut connection = self.take_connection().await?;
+        let job = self.wait(&mut connection, lane, run, limits::BLOCK).await?;
+        self.connection = Some(connection);
+        Ok(job)
+    }
+
+    /// The same for one that found nothing before: waits up to [`limits::BLOCK_IDLE`], and looks first whether all is as it
+    /// should be, in the same write. If it is not it comes back at once. Where claims cannot be woken it waits no longer
+    /// than the other.
+    pub async fn claim_idle(
+        &mut self,
+        lane: Lane,
+        run: &RunList,
+        lookout: &Lookout,
+    ) -> Result<(Option<Bytes>, Option<Odd>), Error> {
+        let mut connection = self.take_connection().await?;
+        let can_be_woken = self.client.load(Ordering::Acquire) != 0;
+        let block = if can_be_woken { limits::BLOCK_IDLE } else { limits::BLOCK };
+        let looking = connection.clone();
+        let (odd, job) =
+            tokio::join!(self.look_out(looking, run, lookout), self.wait(&mut connection, lane, run, block));
+        let job = job?;
+        self.connection = Some(connection);
+        Ok((job, odd?))
+    }
+
+    async fn wait(
+        &self,
+        connection: &mut MultiplexedConnection,
+        lane: Lane,
+        run: &RunList,
+        block: Duration,
+    ) -> Result<Option<Bytes>, Error> {
         let mut claim = cmd("BLMOVE");
         claim.arg(self.broker.keys().lane(run.queue(), lane)).arg(run.key());
-        claim.arg("LEFT").arg("RIGHT").arg(limits::BLOCK.as_secs());
+        claim.arg("LEFT").arg("RIGHT").arg(block.as_secs());
         self.broker.stats().commands.one(&claim);
-        let answer = claim.query_async::<Option<Vec<u8>>>(&mut connection).await;
-        if answer.is_ok() {
-            self.connection = Some(connection);
-        }
+        let answer =
+            tokio::time::timeout(block + ANSWER, claim.query_async::<Option<Vec<u8>>>(connection)).await;
+        let answer = answer.map_err(|_| Error::Away("a claim was not answered".into()))?;
         Ok(answer?.map(Bytes::from))
+    }
+
+    /// Looks at what should be empty and at the lease, and wakes the claim behind it if something is odd.
+    async fn look_out(
+        &self,
+        mut connection: MultiplexedConnection,
+        run: &RunList,
+        lookout: &Lookout,
+    ) -> Result<Option<Odd>, Error> {
+        let questions = self.questions(run, lookout);
+        self.broker.stats().commands.all(&questions);
+        let answers = connection.req_packed_commands(&questions, 0, questions.len()).await?;
+        let odd = oddity(answers);
+        if odd.is_some() {
+            self.wake().await;
+        }
+        Ok(odd)
+    }
+
+    fn questions(&self, run: &RunList, lookout: &Lookout) -> Pipeline {
+        let mut questions = pipe();
+        questions.cmd("EXISTS").arg(self.broker.keys().lease(run.queue(), &lookout.worker));
+        for run in &lookout.empty {
+            questions.cmd("LLEN").arg(run.key());
+        }
+        questions
+    }
+
+    async fn wake(&self) {
+        let id = self.id();
+        for _ in 0..WAKES {
+            if matches!(self.broker.unblock(&id).await, Ok(true)) {
+                return;
+            }
+            tokio::time::sleep(WAKE).await;
+        }
+    }
+
+    async fn take_connection(&mut self) -> Result<MultiplexedConnection, Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
+        }
     }
 
     async fn connect(&mut self) -> Result<MultiplexedConnection, Error> {
         self.client.store(0, Ordering::Release);
-        let mut connection = self.broker.link().dedicated(limits::BLOCK_ANSWER).await?;
+        let mut connection = self.broker.link().dedicated(limits::BLOCK_IDLE + ANSWER).await?;
         // Without the id (an ACL may forbid the command) claims end by themselves.
         let id = cmd("CLIENT").arg("ID").query_async::<i64>(&mut connection).await.map_err(Error::from);
         match id {
@@ -162,4 +264,14 @@ impl ClaimLink {
         }
         Ok(connection)
     }
+}
+
+/// Of the answers about a lease and run lists. What Redis does not permit to ask is taken for good.
+fn oddity(answers: Vec<Value>) -> Option<Odd> {
+    let mut counts = answers.into_iter().map(|answer| redis::from_redis_value::<u64>(answer).ok());
+    let lease = counts.next().flatten();
+    if counts.flatten().any(|jobs| jobs > 0) {
+        return Some(Odd::Jobs);
+    }
+    (lease == Some(0)).then_some(Odd::Lease)
 }

@@ -14,7 +14,7 @@ use tempest_protocol::{Mailbox, limits};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use crate::{Broker, Error, Patience, Presence, Recoverer, look::QueueLook};
+use crate::{Broker, Error, Patience, Presence, Recoverer, look::QueueLook, rest::Renewals};
 
 mod sweep;
 
@@ -89,6 +89,7 @@ struct Work {
     broker: Broker,
     options: KeeperOptions,
     recoverer: Recoverer,
+    renewals: Renewals,
     /// Mailboxes without an owner, since the first look that found them so.
     ownerless: HashMap<Mailbox, Instant>,
     trimmed: Option<Instant>,
@@ -99,7 +100,8 @@ struct Work {
 impl Work {
     fn new(broker: Broker, options: KeeperOptions) -> Self {
         let recoverer = Recoverer::new(broker.clone(), options.patience);
-        Self { broker, options, recoverer, ownerless: HashMap::new(), trimmed: None, troubled: None }
+        let (renewals, ownerless) = Default::default();
+        Self { broker, options, recoverer, renewals, ownerless, trimmed: None, troubled: None }
     }
 
     async fn run(mut self) {
@@ -126,6 +128,7 @@ impl Work {
     async fn tick(&mut self) -> Result<(), Error> {
         let queues = self.broker.queues().await?;
         let looks = self.broker.look_at(&queues).await?;
+        self.renewals.renew(&self.broker, &looks).await?;
         let memory_full = self.is_memory_full().await;
         // Beats were refused with what failed; until there was time for another, a missing lease means nothing.
         let renewed = self.broker.link().renewed();

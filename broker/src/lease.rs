@@ -1,7 +1,8 @@
 //! How a worker is known to live: its slots stand in `workers`, its lease is renewed each second (SPEC "Leases").
 //!
 //! A beat is one write that repeats everything, so whatever Redis forgot (failover, FLUSHALL) is there again within
-//! a second. Nothing here decides that somebody is dead; that is recovery.
+//! a second. Nothing here decides that somebody is dead; that is recovery. A worker that rests leaves its lease to its
+//! supervisor (see [`crate::Broker::shelter`]).
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use tempest_protocol::{Keys, Queue, WorkerId, limits};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Broker, Error, clock::millis};
+use crate::{Broker, Error, clock::millis, rest};
 
 /// What is in trouble while beats are not confirmed.
 const PART: &str = "beats";
@@ -48,13 +49,20 @@ pub struct Registered {
     pub places: Vec<(Queue, usize)>,
 }
 
+/// What the worker says of itself.
+struct Said {
+    about: Value,
+    /// What the last confirmed beat said; null if nothing is sure.
+    confirmed: Value,
+}
+
 /// What changes between two beats.
 type Fields = dyn Fn() -> Map<String, Value> + Send + Sync;
 
 struct Shared {
     broker: Broker,
     registered: Registered,
-    about: Mutex<Value>,
+    said: Mutex<Said>,
     fields: OnceLock<Box<Fields>>,
     beats: watch::Sender<Beats>,
 }
@@ -74,7 +82,7 @@ impl Broker {
         let shared = Arc::new(Shared {
             broker: self.clone(),
             registered: Registered { worker, places },
-            about: Mutex::new(about.clone()),
+            said: Mutex::new(Said { about: about.clone(), confirmed: Value::Null }),
             fields: OnceLock::new(),
             beats: watch::Sender::new(beats),
         });
@@ -116,7 +124,8 @@ impl Lease {
         self.shared.beat().await
     }
 
-    /// From now on each beat also says these fields of what the worker says of itself. The first call counts.
+    /// From now on each beat also says these fields of what the worker says of itself. The first call counts. While they
+    /// say `"resting": true` and nothing has changed since the last beat, there is none (SPEC "Presence").
     pub fn tell(&self, fields: impl Fn() -> Map<String, Value> + Send + Sync + 'static) {
         // A second one would be a mistake of the caller that harms nobody.
         self.shared.fields.set(Box::new(fields)).ok();
@@ -126,7 +135,7 @@ impl Lease {
     ///
     /// Errors: the beat failed. The next one carries the new text all the same.
     pub async fn set_about(&self, about: &Value) -> Result<(), Error> {
-        *self.shared.about.lock().await = about.clone();
+        self.shared.said.lock().await.about = about.clone();
         self.shared.beat().await
     }
 
@@ -134,7 +143,7 @@ impl Lease {
     /// nobody looks into them afterwards but the hourly sweep.
     pub async fn leave(self) -> Result<(), Error> {
         self.beating.cancel();
-        let _last = self.shared.about.lock().await; // a beat under way would register it again
+        let _last = self.shared.said.lock().await; // a beat under way would register it again
         self.shared.broker.unregister(&self.shared.registered).await
     }
 }
@@ -193,14 +202,14 @@ impl Drop for Lease {
 
 impl Shared {
     /// What the worker says of itself at this moment.
-    fn text_of(&self, about: &Value) -> String {
+    fn now(&self, about: &Value) -> Value {
         match (about, self.fields.get()) {
             (Value::Object(fields), Some(more)) => {
                 let mut fields = fields.clone();
                 fields.extend(more());
-                Value::Object(fields).to_string()
+                Value::Object(fields)
             }
-            _ => about.to_string(),
+            _ => about.clone(),
         }
     }
 
@@ -215,10 +224,12 @@ impl Shared {
 
     /// One beat at a time; the text is locked for as long as it lasts.
     async fn beat(&self) -> Result<(), Error> {
-        let about = self.about.lock().await;
+        let mut said = self.said.lock().await;
         let sent = Instant::now();
-        let text = self.text_of(&about);
-        self.broker.link().do_all(&self.beat_of(&text)).await?;
+        let now = self.now(&said.about);
+        said.confirmed = Value::Null;
+        self.broker.link().do_all(&self.beat_of(&now.to_string())).await?;
+        said.confirmed = now;
         self.beats.send_modify(|beats| {
             if beats.sent.elapsed() > limits::LEASE && beats.count > 0 {
                 beats.lapses += 1;
@@ -232,6 +243,9 @@ impl Shared {
         let faults = &self.broker.stats().faults;
         loop {
             tokio::time::sleep(limits::BEAT).await;
+            if self.has_nothing_to_say().await {
+                continue;
+            }
             let mut failures = 0;
             while let Err(error) = self.beat_when_up().await {
                 faults.failed(PART, &error);
@@ -244,6 +258,12 @@ impl Shared {
             }
             faults.well(PART);
         }
+    }
+
+    /// The worker rests, and said so with its last beat: its supervisor keeps the lease.
+    async fn has_nothing_to_say(&self) -> bool {
+        let said = self.said.lock().await;
+        rest::rests(&said.confirmed) && self.now(&said.about) == said.confirmed
     }
 
     async fn beat_when_up(&self) -> Result<(), Error> {

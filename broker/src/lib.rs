@@ -25,6 +25,7 @@ mod queue;
 mod rarely;
 mod recent;
 mod recovery;
+mod rest;
 mod rights;
 mod script;
 mod settings;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use tempest_protocol::Keys;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use claim::{ClaimId, ClaimLink, RunList};
+pub use claim::{ClaimId, ClaimLink, Lookout, Odd, RunList};
 pub use control::{Control, Controls};
 pub use error::{Error, Trouble};
 pub use fault::Faults;
@@ -83,6 +84,7 @@ struct Inner {
     shown: presence::Shown,
     kept: keeper::Kept,
     cancelled: cancelled::Cancelled,
+    sheltered: rest::Sheltered,
     stats: Arc<Stats>,
 }
 
@@ -97,10 +99,23 @@ impl Broker {
         let clock = Arc::new(Clock::default());
         let stats = Arc::<Stats>::default();
         let link = Link::connect(&settings, clock.clone(), stats.clone(), &tasks, &closing).await?;
-        let (scripts, shown, kept, cancelled) = Default::default();
-        let inner =
-            Inner { settings, keys, link, clock, tasks, closing, scripts, shown, kept, cancelled, stats };
-        Ok(Self { inner: Arc::new(inner) })
+        let (scripts, shown, kept, cancelled, sheltered) = Default::default();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings,
+                keys,
+                link,
+                clock,
+                tasks,
+                closing,
+                scripts,
+                shown,
+                kept,
+                cancelled,
+                sheltered,
+                stats,
+            }),
+        })
     }
 
     /// The keys of this cluster.
@@ -155,6 +170,10 @@ impl Broker {
 
     pub(crate) fn cancelled(&self) -> &cancelled::Cancelled {
         &self.inner.cancelled
+    }
+
+    pub(crate) fn sheltered(&self) -> &rest::Sheltered {
+        &self.inner.sheltered
     }
 
     pub(crate) fn kept(&self) -> &keeper::Kept {

@@ -120,7 +120,7 @@ fn on_queues(keys: &Keys) -> Vec<Right> {
     let (lane, run) = (keys.lane(&queue, Lane::Normal), keys.run(&queue, &worker, 0));
     let (workers, lease) = (keys.workers(&queue), keys.lease(&queue, &worker));
     let (later, dead) = (keys.later(&queue), keys.dead(&queue));
-    let rows: [(u8, u8, &[&str]); 30] = [
+    let rows: [(u8, u8, &[&str]); 31] = [
         (FRONT | CALLER | WORKER | SUPERVISOR, WRITE, &["RPUSH", &lane, "x"]),
         (WORKER | KEEPER, WRITE, &["LPUSH", &lane, "x"]),
         (WORKER | KEEPER | INSPECTOR, READ, &["LLEN", &lane]),
@@ -136,7 +136,8 @@ fn on_queues(keys: &Keys) -> Vec<Right> {
         (WORKER | SUPERVISOR, WRITE, &["SET", &lease, "x", "PX", "1"]),
         (KEEPER | INSPECTOR, READ, &["GET", &lease]),
         (WORKER | SUPERVISOR, WRITE, &["DEL", &lease]),
-        (KEEPER, READ, &["EXISTS", &lease]),
+        (SUPERVISOR, WRITE, &["PEXPIRE", &lease, "1"]),
+        (WORKER | KEEPER, READ, &["EXISTS", &lease]),
         (WORKER | KEEPER, WRITE, &["ZADD", &later, "1", "x"]),
         (KEEPER, READ, &["ZRANGE", &later, "0", "1", "BYSCORE"]),
         (WORKER | KEEPER, WRITE, &["ZREM", &later, "x"]),

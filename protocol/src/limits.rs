@@ -22,6 +22,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 pub const BEAT: Duration = Duration::from_secs(1);
 /// How long one blocking Redis call lasts.
 pub const BLOCK: Duration = Duration::from_secs(2);
+/// How long a claim lasts that can be woken, after one that found nothing.
+pub const BLOCK_IDLE: Duration = Duration::from_secs(5);
 /// After this long without an answer a blocking connection is closed and never used again.
 pub const BLOCK_ANSWER: Duration = Duration::from_secs(4);
 /// How long an ordinary Redis command may take.

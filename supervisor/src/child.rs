@@ -181,6 +181,7 @@ fn environment(spec: &WorkerSpec, settings: &Settings) -> Vec<(&'static str, Str
         ("TEMPEST_TOPIC_PREFIX", settings.topic_prefix.clone()),
         ("TEMPEST_QUEUE", queues.join(",")),
         ("TEMPEST_LANES", lanes.join(",")),
+        ("TEMPEST_REST", if spec.is_beaten_for { "0" } else { "1" }.to_owned()),
     ];
     // A worker may run in a folder of its own.
     let tls = settings.tls.absolute();

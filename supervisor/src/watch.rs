@@ -75,6 +75,7 @@ impl Watch {
             // Where there are thousands it takes a while.
             let processes = tokio::task::spawn_blocking(machine::processes).await.unwrap_or_default();
             remember_memory(&self.ground.views, &processes);
+            self.ground.broker.shelter(awake(&self.ground.views, &processes));
             self.say(&processes).await;
             self.judge(&processes).await;
         }
@@ -88,12 +89,8 @@ impl Watch {
     /// Beats for those that do not, and says how all are.
     async fn say(&self, processes: &[Process]) {
         let broker = &self.ground.broker;
-        let stopped = |pid: Option<u32>| {
-            let process = pid.and_then(|pid| processes.iter().find(|it| u32::try_from(it.id) == Ok(pid)));
-            process.is_some_and(|process| process.is_stopped() || process.is_zombie())
-        };
         let mut beaten = self.ground.views.beaten();
-        beaten.retain(|child| !stopped(child.pid));
+        beaten.retain(|child| !is_stopped(child.pid, processes));
         let about = |pid| json!({"pid": pid, "host": machine::host(), "slots": 1, "state": "running"});
         let beats: Vec<_> = beaten.into_iter().map(|child| (child.registered, about(child.pid))).collect();
         let workers: Vec<_> = self.orders.states().iter().map(crate::ChildState::to_json).collect();
@@ -166,6 +163,19 @@ fn charges(views: &Views) -> Vec<Charge> {
 fn spread(tag: &str) -> f64 {
     let number = tag.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
     f64::from(number.unwrap_or_default()) / f64::from(u16::MAX)
+}
+
+/// The tags of the children that run and are not stopped.
+fn awake(views: &Views, processes: &[Process]) -> HashSet<String> {
+    let seats = views.seats();
+    let awake = seats.values().filter(|seen| !is_stopped(seen.state.pid, processes));
+    awake.filter_map(|seen| seen.state.tag.clone()).collect()
+}
+
+/// Whether a process does nothing any more; no, if it is not known.
+fn is_stopped(pid: Option<u32>, processes: &[Process]) -> bool {
+    let process = pid.and_then(|pid| processes.iter().find(|it| u32::try_from(it.id) == Ok(pid)));
+    process.is_some_and(|process| process.is_stopped() || process.is_zombie())
 }
 
 fn remember_memory(views: &Views, processes: &[Process]) {

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tempest_broker::{Beats, Controls, Error, Lease};
+use tempest_broker::{Beats, Controls, Error, Lease, Odd};
 use tempest_protocol::{Queue, WorkerId, limits};
 use tokio::{
     sync::{mpsc, watch},
@@ -29,6 +29,8 @@ const LOOK: usize = 8;
 const LOOK_MAX: usize = 16;
 /// Every so many looks one begins at the low end.
 const FROM_BELOW: u64 = 16;
+/// How long a worker does not rest after it has lost its lease.
+const AWAKE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Desk {
     shared: Arc<Shared>,
@@ -44,7 +46,8 @@ pub(crate) struct Desk {
     claims: FuturesUnordered<BoxFuture<'static, Came>>,
     /// Jobs found in run lists, not started yet.
     backlog: VecDeque<(Spot, Bytes, u64)>,
-    /// How many more jobs may run.
+    /// How many jobs may run, and how many more.
+    slots: usize,
     permits: usize,
     /// How many jobs the next look may take.
     look: usize,
@@ -55,6 +58,8 @@ pub(crate) struct Desk {
     idle: bool,
     /// Something was read that may not be true any more: beat and look before anything is started.
     unsure: bool,
+    /// It beats for itself until then, whatever it has to do.
+    awake_until: Option<Instant>,
     tasks: TaskTracker,
     /// Where jobs report their end: never more of them than there are slots.
     ends: mpsc::UnboundedReceiver<End>,
@@ -96,12 +101,14 @@ impl Desk {
             drain,
             claims: FuturesUnordered::new(),
             backlog: VecDeque::new(),
+            slots: options.concurrency,
             permits: options.concurrency,
             look: LOOK,
             looks: 0,
             loaded: false,
             idle: false,
             unsure: true,
+            awake_until: None,
             tasks: TaskTracker::new(),
             ends,
             report,
@@ -122,6 +129,7 @@ impl Desk {
             if self.permits == 0 || self.unsure {
                 self.wake_claims().await;
             }
+            self.shared.rest(self.is_idle());
             let next_claim = self.places.iter().filter_map(Place::next_claim).min();
             tokio::select! {
                 biased;
@@ -218,6 +226,7 @@ impl Desk {
     /// What a claim that blocked came back with.
     async fn take_in(&mut self, came: Came) {
         let (spot, source, lapses) = (came.spot, came.source, came.lapses);
+        self.note(came.odd);
         self.idle = came.waited && self.tasks.is_empty();
         let answer = self.places[spot.place].came(came);
         if answer.is_ok() {
@@ -233,9 +242,24 @@ impl Desk {
                     self.give_back(spot, &frame).await;
                 }
             }
-            Ok(None) => self.look_into(spot).await,
+            // The next claim on this lane looks before it waits.
+            Ok(None) => {}
             Err(error) => self.trouble(spot.place, source, &error),
         }
+    }
+
+    /// Lost claims are looked for at once. Who has lost its lease beats for itself a while: its supervisor does not keep it.
+    fn note(&mut self, odd: Option<Odd>) {
+        if odd == Some(Odd::Lease) {
+            self.awake_until = Some(Instant::now() + AWAKE);
+        }
+        self.unsure |= odd.is_some();
+    }
+
+    /// Whether there is nothing to do and nothing to say.
+    fn is_idle(&self) -> bool {
+        let sure = !self.unsure && self.awake_until.is_none_or(|until| until < Instant::now());
+        sure && self.permits == self.slots && self.backlog.is_empty() && self.shared.kept.is_empty()
     }
 
     /// A claim or a look failed: wait before the next one on this lane, and be sure of nothing if the connection

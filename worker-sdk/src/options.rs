@@ -22,12 +22,14 @@ pub(crate) struct Options {
     pub(crate) prefix: Prefix,
     pub(crate) topic_prefix: String,
     pub(crate) tag: Option<String>,
+    /// A supervisor keeps its lease while it rests.
+    pub(crate) may_rest: bool,
     pub(crate) mistakes: Vec<String>,
 }
 
 impl Options {
     /// Everything from variables: `TEMPEST_REDIS_URL`, `TEMPEST_PREFIX`, `TEMPEST_TOPIC_PREFIX`, `TEMPEST_QUEUE`,
-    /// `TEMPEST_LANES`, `TEMPEST_CONCURRENCY`, `TEMPEST_WORKER_TAG`, and those of [`Tls`]. `variable` gives the text of one, if it is set.
+    /// `TEMPEST_LANES`, `TEMPEST_CONCURRENCY`, `TEMPEST_WORKER_TAG`, `TEMPEST_REST`, and those of [`Tls`]. `variable` gives the text of one, if it is set.
     pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut mistakes = Vec::new();
         let variable =
@@ -43,6 +45,7 @@ impl Options {
             prefix: variable("TEMPEST_PREFIX").value(Prefix::default(), &mut mistakes),
             topic_prefix: variable("TEMPEST_TOPIC_PREFIX").text.unwrap_or_default(),
             tag: variable("TEMPEST_WORKER_TAG").text,
+            may_rest: variable("TEMPEST_REST").text.is_some_and(|text| text == "1"),
             mistakes,
         }
     }

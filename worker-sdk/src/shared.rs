@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,8 @@ pub(crate) struct Shared {
     /// Bytes that are no job.
     pub(crate) undecodable: Rarely,
     handlers: Handlers,
+    /// Whether this worker has nothing to do, if it may leave its lease to a supervisor then.
+    resting: Option<AtomicBool>,
     running: Mutex<Running>,
     memory: Mutex<Memory>,
 }
@@ -78,6 +83,7 @@ impl Shared {
             kept_permits: Arc::new(Semaphore::new(KEPT_REPLIES_MAX)),
             undecodable: Rarely::default(),
             handlers,
+            resting: options.may_rest.then(AtomicBool::default),
             running: Mutex::default(),
             memory: Mutex::default(),
         }
@@ -105,12 +111,22 @@ impl Shared {
         Entered { shared: self, number }
     }
 
+    /// Says whether this worker has nothing to do.
+    pub(crate) fn rest(&self, idle: bool) {
+        if let Some(resting) = &self.resting {
+            resting.store(idle, Ordering::Relaxed);
+        }
+    }
+
     /// What each beat tells anew (SPEC "Presence"): the jobs in hand, those that run longest first, and how many were
     /// finished.
     pub(crate) fn told(&self) -> serde_json::Map<String, serde_json::Value> {
         let jobs: serde_json::Value =
             self.running().jobs.values().take(TOLD_JOBS_MAX).map(InHand::to_json).collect();
-        [("jobs".to_owned(), jobs), ("done".to_owned(), self.counts.finished().into())].into_iter().collect()
+        let resting = self.resting.as_ref().map(|resting| resting.load(Ordering::Relaxed));
+        let resting = resting.map(|resting| ("resting".to_owned(), resting.into()));
+        let told = [("jobs".to_owned(), jobs), ("done".to_owned(), self.counts.finished().into())];
+        told.into_iter().chain(resting).collect()
     }
 
     /// Cancels a job: the running one now, one that comes within the next minute then.

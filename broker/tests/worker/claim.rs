@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tempest_broker::{Error, Trouble};
+use serde_json::json;
+use tempest_broker::{Error, Lookout, Odd, Trouble};
 use tempest_protocol::{Lane, limits};
 
 use crate::{
@@ -30,6 +31,44 @@ async fn a_claim_on_an_empty_lane_ends_after_the_block_with_nothing() {
     assert_eq!(link.claim(Lane::High, &place.run(0)).await.expect("an answer"), None);
     let took = began.elapsed();
     assert!(took >= limits::BLOCK && took < limits::BLOCK_ANSWER, "{took:?}");
+}
+
+/// A worker that waited in vain waits longer, and what is odd ends that: a job whose claim's answer was lost, a lease that
+/// nobody has kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_claim_looks_whether_all_is_as_it_should_be() {
+    let place = Place::open().await;
+    let lookout = Lookout { worker: place.worker.clone(), empty: vec![place.run(0), place.run(1)] };
+    let mut link = place.broker.claim_link();
+    let places = vec![(place.queue.clone(), 2)];
+    let lease = place.broker.lease(place.worker.clone(), places, &json!({})).await.expect("a beat");
+    let began = Instant::now();
+    let answer = link.claim_idle(Lane::Normal, &place.run(0), &lookout).await.expect("an answer");
+    assert_eq!(answer, (None, None));
+    assert!(began.elapsed() >= limits::BLOCK_IDLE, "{:?}", began.elapsed());
+    place.server.run(&["RPUSH", place.run(1).key(), "lost"]);
+    let began = Instant::now();
+    let answer = link.claim_idle(Lane::Normal, &place.run(0), &lookout).await.expect("an answer");
+    assert_eq!(answer, (None, Some(Odd::Jobs)));
+    place.server.run(&["DEL", place.run(1).key()]);
+    lease.leave().await.expect("left");
+    place.server.cli("RPUSH tempest:{q} a");
+    let answer = link.claim_idle(Lane::Normal, &place.run(0), &lookout).await.expect("an answer");
+    assert_eq!(answer, (Some("a".into()), Some(Odd::Lease)));
+    assert!(began.elapsed() < limits::BLOCK_IDLE, "both at once: {:?}", began.elapsed());
+}
+
+/// Who cannot be woken does not wait that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_cannot_be_woken_stays_short() {
+    let mut place = Place::open().await;
+    let url = place.server.account("mute", &["~*", "&*", "+@all", "-client|id"].map(str::to_owned));
+    place.broker = connect(&url).await;
+    let lookout = Lookout { worker: place.worker.clone(), empty: vec![place.run(0)] };
+    let began = Instant::now();
+    let answer = place.broker.claim_link().claim_idle(Lane::Normal, &place.run(0), &lookout).await;
+    assert_eq!(answer.expect("an answer"), (None, Some(Odd::Lease)));
+    assert!(began.elapsed() < limits::BLOCK_IDLE, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,6 +62,31 @@ async fn each_beat_tells_the_jobs_in_hand() {
     lease.beat_now().await.expect("a beat");
 }
 
+/// Who rests says so once more, and then nothing until there is something new to say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_no_beat_at_rest() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    let (resting, done) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
+    let (rests, told) = (resting.clone(), done.clone());
+    lease.tell(move || {
+        let rests = rests.load(Ordering::Relaxed) == 1;
+        [("resting".to_owned(), rests.into()), ("done".to_owned(), told.load(Ordering::Relaxed).into())]
+            .into_iter()
+            .collect()
+    });
+    let said = || place.server.cli("GET tempest:{q}:lease:host-1-abc").text();
+    eventually("it says that it rests", || said().contains(r#""resting":true"#));
+    let count = lease.beats().borrow().count;
+    tokio::time::sleep(limits::BEAT * 2 + Duration::from_millis(300)).await;
+    assert_eq!(lease.beats().borrow().count, count, "no beat");
+    done.store(1, Ordering::Relaxed);
+    eventually("what is new is told", || said().contains(r#""done":1"#));
+    resting.store(0, Ordering::Relaxed);
+    let count = lease.beats().borrow().count;
+    eventually("it beats again", || lease.beats().borrow().count > count + 1);
+}
+
 /// Trap 8: a registration that Redis forgot is there again with the next beat.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_forgot_is_registered_again_within_a_beat() {

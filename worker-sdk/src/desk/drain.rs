@@ -62,7 +62,7 @@ impl Desk {
                 }
             }
         };
-        if timeout(limits::BLOCK_ANSWER + STEP, home).await.is_err() {
+        if timeout(limits::BLOCK_IDLE + 2 * STEP, home).await.is_err() {
             warn!("a claim did not come back; its connection is closed");
         }
         self.claims.clear();

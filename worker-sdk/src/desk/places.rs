@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use tempest_broker::{Beats, Broker, ClaimId, ClaimLink, Error, RunList};
+use tempest_broker::{Beats, Broker, ClaimId, ClaimLink, Error, Lookout, Odd, RunList};
 use tempest_protocol::{Job, Keys, Lane, Queue, WorkerId};
 use tokio::{sync::watch, time::Instant};
 
@@ -24,6 +24,7 @@ pub(super) struct Spot {
 /// A queue this worker works for.
 pub(super) struct Place {
     queue: Queue,
+    worker: WorkerId,
     /// What is in trouble while nothing can be claimed.
     claims_part: String,
     slots: Vec<Slot>,
@@ -48,6 +49,8 @@ pub(super) struct Source {
     pub(super) id: ClaimId,
     /// The claim under way was told to come back.
     pub(super) woken: bool,
+    /// The last claim waited in vain: the next one may wait longer.
+    idle: bool,
     failures: u32,
     not_before: Option<Instant>,
 }
@@ -60,6 +63,8 @@ pub(super) struct Came {
     pub(super) lapses: u64,
     /// Whether its lane was empty when it was sent.
     pub(super) waited: bool,
+    /// What was not as it should be when it began to wait.
+    pub(super) odd: Option<Odd>,
     link: ClaimLink,
     answer: Result<Option<Bytes>, Error>,
 }
@@ -81,11 +86,20 @@ impl Place {
         let source = |lane: &Lane| {
             let link = broker.claim_link();
             let id = link.id();
-            Source { lane: *lane, link: Some(link), id, woken: false, failures: 0, not_before: None }
+            Source {
+                lane: *lane,
+                link: Some(link),
+                id,
+                woken: false,
+                idle: false,
+                failures: 0,
+                not_before: None,
+            }
         };
         Self {
             claims_part: format!("claims of {queue}"),
             queue: queue.clone(),
+            worker: worker.clone(),
             slots: (0..slots).map(slot).collect(),
             sources: lanes.iter().map(source).collect(),
         }
@@ -187,18 +201,30 @@ impl Place {
         beats: &watch::Receiver<Beats>,
     ) -> Vec<BoxFuture<'static, Came>> {
         let mut claims = Vec::new();
+        let empty = |slots: &[Slot]| {
+            let empty = slots.iter().filter(|slot| slot.known.is_empty() && !slot.claiming);
+            empty.map(|slot| slot.run.clone()).collect()
+        };
         for (index, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.is_ready()) {
             let free = |slot: &Slot| slot.known.is_empty() && !slot.claiming;
             let Some(slot) = self.slots.iter().position(free) else { break };
             let Some(mut link) = source.link.take() else { continue };
+            let lookout =
+                source.idle.then(|| Lookout { worker: self.worker.clone(), empty: empty(&self.slots) });
             self.slots[slot].claiming = true;
             (source.woken, source.not_before) = (false, None);
             let (run, lane, beats) = (self.slots[slot].run.clone(), source.lane, beats.clone());
             let claim = async move {
                 let (lapses, asked) = (beats.borrow().lapses, Instant::now());
-                let answer = link.claim(lane, &run).await;
+                let (answer, odd) = match lookout {
+                    None => (link.claim(lane, &run).await, None),
+                    Some(lookout) => match link.claim_idle(lane, &run, &lookout).await {
+                        Ok((job, odd)) => (Ok(job), odd),
+                        Err(error) => (Err(error), None),
+                    },
+                };
                 let waited = asked.elapsed() > AT_ONCE;
-                Came { spot: Spot { place, slot }, source: index, lapses, waited, link, answer }
+                Came { spot: Spot { place, slot }, source: index, lapses, waited, odd, link, answer }
             };
             claims.push(claim.boxed());
         }
@@ -209,6 +235,7 @@ impl Place {
     pub(super) fn came(&mut self, came: Came) -> Result<Option<Bytes>, Error> {
         let source = &mut self.sources[came.source];
         source.link = Some(came.link);
+        source.idle = !source.woken && matches!(came.answer, Ok(None));
         source.woken = false;
         if came.answer.is_ok() {
             source.failures = 0;
