@@ -181,7 +181,7 @@ fn environment(spec: &WorkerSpec, settings: &Settings) -> Vec<(&'static str, Str
         ("TEMPEST_TOPIC_PREFIX", settings.topic_prefix.clone()),
         ("TEMPEST_QUEUE", queues.join(",")),
         ("TEMPEST_LANES", lanes.join(",")),
-        ("TEMPEST_REST", if spec.is_beaten_for { "0" } else { "1" }.to_owned()),
+        ("TEMPEST_REST", if may_rest(spec) { "1" } else { "0" }.to_owned()),
     ];
     // A worker may run in a folder of its own.
     let tls = settings.tls.absolute();
@@ -191,6 +191,13 @@ fn environment(spec: &WorkerSpec, settings: &Settings) -> Vec<(&'static str, Str
         environment.push(("PYTHONUNBUFFERED", "1".into()));
     }
     environment
+}
+
+/// Whether the supervisor keeps the lease of a child that rests: not of one that registers elsewhere, or not at all.
+fn may_rest(spec: &WorkerSpec) -> bool {
+    let is_elsewhere =
+        ["TEMPEST_REDIS_URL", "TEMPEST_PREFIX"].iter().any(|name| spec.env.contains_key(*name));
+    !spec.is_beaten_for && !is_elsewhere
 }
 
 fn cause_of(status: ExitStatus) -> String {

@@ -30,7 +30,7 @@ const LOOK_MAX: usize = 16;
 /// Every so many looks one begins at the low end.
 const FROM_BELOW: u64 = 16;
 /// How long a worker does not rest after it has lost its lease.
-const AWAKE: Duration = Duration::from_secs(60);
+const AWAKE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Desk {
     shared: Arc<Shared>,

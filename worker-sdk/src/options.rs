@@ -22,8 +22,8 @@ pub(crate) struct Options {
     pub(crate) prefix: Prefix,
     pub(crate) topic_prefix: String,
     pub(crate) tag: Option<String>,
-    /// A supervisor keeps its lease while it rests.
-    pub(crate) may_rest: bool,
+    /// Where a supervisor keeps leases of workers that rest: Redis and prefix.
+    kept_at: Option<(String, Prefix)>,
     pub(crate) mistakes: Vec<String>,
 }
 
@@ -34,18 +34,21 @@ impl Options {
         let mut mistakes = Vec::new();
         let variable =
             |name: &'static str| Variable { name, text: variable(name).filter(|text| !text.is_empty()) };
+        let url = variable("TEMPEST_REDIS_URL").text.unwrap_or_else(|| URL.to_owned());
+        let prefix = variable("TEMPEST_PREFIX").value(Prefix::default(), &mut mistakes);
+        let may_rest = variable("TEMPEST_REST").text.is_some_and(|text| text == "1");
         Self {
+            kept_at: may_rest.then(|| (url.clone(), prefix.clone())),
             queues: variable("TEMPEST_QUEUE").list("default", &mut mistakes),
             lanes: variable("TEMPEST_LANES").list("normal", &mut mistakes),
             concurrency: variable("TEMPEST_CONCURRENCY").value(1, &mut mistakes),
             grace: GRACE,
             run_max: limits::RUN_MAX,
-            url: variable("TEMPEST_REDIS_URL").text.unwrap_or_else(|| URL.to_owned()),
+            url,
             tls: Tls::of(|name| variable(name).text.map(PathBuf::from)),
-            prefix: variable("TEMPEST_PREFIX").value(Prefix::default(), &mut mistakes),
+            prefix,
             topic_prefix: variable("TEMPEST_TOPIC_PREFIX").text.unwrap_or_default(),
             tag: variable("TEMPEST_WORKER_TAG").text,
-            may_rest: variable("TEMPEST_REST").text.is_some_and(|text| text == "1"),
             mistakes,
         }
     }
@@ -77,6 +80,12 @@ impl Options {
             self.mistakes.push("concurrency counts from 1 (TEMPEST_CONCURRENCY)".to_owned());
         }
         if self.mistakes.is_empty() { Ok(self) } else { Err(self.mistakes) }
+    }
+
+    /// Whether a supervisor keeps the lease of a worker with these settings while it rests: the program may have named
+    /// another Redis.
+    pub(crate) fn may_rest(&self, settings: &Settings) -> bool {
+        self.kept_at.as_ref().is_some_and(|(url, prefix)| *url == settings.url && *prefix == settings.prefix)
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -152,6 +161,16 @@ mod tests {
         let options = of(&variables).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         assert_eq!(options.queues.iter().map(Queue::as_str).collect::<Vec<_>>(), ["mail", "web"]);
         assert_eq!((options.lanes.as_slice(), options.concurrency), (&[Lane::High, Lane::Low][..], 8));
+    }
+
+    #[test]
+    fn it_rests_only_where_its_supervisor_keeps_leases() {
+        let options = |text| of(&[("TEMPEST_REST", text)]).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        assert!(!options("0").may_rest(&options("0").settings()));
+        let mut options = options("1");
+        assert!(options.may_rest(&options.settings()));
+        options.url = "redis://elsewhere".to_owned();
+        assert!(!options.may_rest(&options.settings()));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Shared {
         abort: CancellationToken,
     ) -> Self {
         Self {
+            resting: options.may_rest(broker.settings()).then(AtomicBool::default),
             broker,
             counts: Counts::default(),
             run_max: options.run_max,
@@ -83,7 +84,6 @@ impl Shared {
             kept_permits: Arc::new(Semaphore::new(KEPT_REPLIES_MAX)),
             undecodable: Rarely::default(),
             handlers,
-            resting: options.may_rest.then(AtomicBool::default),
             running: Mutex::default(),
             memory: Mutex::default(),
         }
