@@ -29,7 +29,7 @@ class Wish:
     """How much is to go wrong. Faults come for ``seconds``; ``links`` is how many connections are hurt."""
 
     seed: int = 1
-    seconds: float = 40.0
+    seconds: float = 37.0
     kills: int = 40
     redis_restarts: int = 4
     stops: int = 6
