@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What workers without work cost Redis: starts N Rust workers that get no job and reads what Redis says of itself.
 
-usage: bench/idle_workers.py [--workers 1000] [--seconds 20] [--settle S] [--only alone,supervised] [--bin target/release]
-                             [--json FILE]
+usage: bench/idle_workers.py [--workers 1000] [--seconds 20] [--settle S] [--only alone,supervised]
+                             [--bin target/release] [--json FILE]
 
 alone        each was started by somebody, beside a front
 supervised   `tempest up` has started them
