@@ -8,6 +8,7 @@ import fcntl
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -101,10 +102,18 @@ def until(what, holds, patience_s=PATIENCE_S):
 
 
 def free_ports(count):
-    """Ports nobody listens on at this moment."""
+    """Ports nobody listens on at this moment, of those that the system does not give to outgoing connections: none of
+    these takes one before its program does, or while that is started again."""
+    outgoing_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = range(10_000, outgoing_from) or range(10_000, 65_536)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in sockets]
+        ports = []
+        while len(ports) < count:
+            port = random.choice(candidates)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 def listens(port):
