@@ -7,8 +7,8 @@ usage: bench/idle_workers.py [--workers 1000] [--seconds 20] [--settle S] [--onl
 alone        each was started by somebody, beside a front
 supervised   `tempest up` has started them
 
-Prints processor time of Redis and its commands per second and worker. Then each worker
-is given a job: all are answered.
+Prints processor time of Redis and its commands per second and worker. Then each worker is given a job, and all are
+answered.
 """
 
 import argparse
