@@ -127,10 +127,7 @@ async fn start(
     trace::end(&span, &ended);
     drop(span);
     drop(entered);
-    if let Some(id) = &envelope.id {
-        shared.memory().finish(id, envelope.attempt);
-    }
-    match ended {
+    let (ending, settling) = match ended {
         Ended::Itself(Ok(content)) => (Ending::Done, answer(job, since, content)),
         Ended::Itself(Err(failed)) => {
             warn!(action = %envelope.action, id = ?envelope.id, attempt = envelope.attempt, %failed, "a job failed");
@@ -144,7 +141,13 @@ async fn start(
             (Ending::Failed, fail(shared, job, since, Failed::coded(Code::Timeout, limit)))
         }
         Ended::CutShort => (Ending::CutShort, cut_short(shared, job, since)),
+    };
+    // Not what moves to `later`, `dead` or back: if it comes again Redis has forgotten the move, too, and an ack alone
+    // would lose the job (SPEC, rule 11).
+    if let (Some(id), Settling::Ack | Settling::Reply { .. }) = (&envelope.id, &settling) {
+        shared.memory().finish(id, envelope.attempt);
     }
+    (ending, settling)
 }
 
 /// Waits for the handler, but not longer than anybody waits for its job.

@@ -112,3 +112,21 @@ async fn a_refused_reply_is_kept_and_delivered_later() {
     assert_eq!(crate::cluster::result(&content), "kept");
     assert_eq!(worker.stop().await.done, 1);
 }
+
+/// A restart of Redis without its last moments: the move is undone, the job is there again, and its worker knows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_redis_forgot_is_made_again() {
+    let cluster = Cluster::start().await;
+    let worker = Running::start(cluster.worker().on_job("fail", fail));
+    for (attempt, place) in [(1, "tempest:{q}:later"), (2, "tempest:{q}:dead")] {
+        let frame = format!(r#"{{"id":"b{attempt}","action":"fail","attempt":{attempt},"attempts":2}}"#);
+        for _ in 0..2 {
+            cluster.server.run(&["RPUSH", "tempest:{q}", &frame]);
+            eventually("it is moved", || cluster.server.run(&["ZCARD", place]).integer() == 1);
+            cluster.settled();
+            cluster.server.run(&["DEL", place]);
+        }
+    }
+    let report = worker.stop().await;
+    assert_eq!((report.failed, report.repeated), (4, 0));
+}
