@@ -1,7 +1,7 @@
 """A worker that can be caught in the middle of a job: it says so in a file, and waits.
 
-A target that begins with /hold is held on its first attempt; anything else, and every further attempt, is answered with
-the worker's pid and the attempt.
+A target that begins with /hold is held on its first attempt, with `?until=cancelled` no longer than until that;
+anything else, and every further attempt, is answered with the worker's pid and the attempt.
 """
 
 import os
@@ -20,7 +20,10 @@ def answer(request, context):
         unready = told.with_suffix(".new")
         unready.write_text(str(os.getpid()))
         unready.rename(told)
-        time.sleep(60)
+        if request.query.get("until") == "cancelled":
+            context.wait(60)
+        else:
+            time.sleep(60)
     return f"{os.getpid()} {context.attempt}"
 
 

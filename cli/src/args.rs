@@ -195,7 +195,8 @@ const ACL_HELP: &str = with_find_help!(
     "\
 Roles: front; worker and caller (whoever pushes jobs and reads the replies) of the queues that --queue names; publisher
 to the topics that --topic names; supervisor; up (tempest up, with the workers that have no account of their own);
-inspector (tempest queues, tempest workers). Every account may only use keys of this prefix.
+inspector (tempest queues, tempest workers). Every account may only use keys of this prefix. `tempest cancel` wants the
+account of a front, a supervisor or up.
 Without --apply nothing is asked and nothing changed: the accounts are printed as lines for the ACL file of Redis
 (aclfile in redis.conf), or as commands. No password stands on the command line or in what is printed, only its SHA-256.
 --apply sets them in the Redis that runs, as an account that may (ACL SETUSER); connections it has go on. An account that is

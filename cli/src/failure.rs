@@ -45,7 +45,10 @@ impl Failure {
 
 impl From<tempest_broker::Error> for Failure {
     fn from(error: tempest_broker::Error) -> Self {
-        Self::new(error.to_string())
+        use tempest_broker::Error::Refused;
+        let may_not = matches!(&error, Refused { word, .. } if word == "NOPERM");
+        let hint = if may_not { "; for the account that may see `tempest acl --help`" } else { "" };
+        Self::new(format!("{error}{hint}"))
     }
 }
 

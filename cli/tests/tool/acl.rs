@@ -193,3 +193,22 @@ fn the_doctor_is_content_with_an_account_of_a_front() {
     assert_eq!(rights("front"), "ok");
     assert_eq!(rights("inspector"), "fail");
 }
+
+#[test]
+fn the_accounts_of_the_python_tests_are_what_is_printed() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/python/tests/users.acl");
+    let accounts = [
+        "worker --queue default --queue other --queue q0 --queue q1 --queue q2 --queue q3 --queue q4 --queue q5 --topic news",
+        "caller --queue default --queue mail --topic team:*",
+    ];
+    let lines = accounts.iter().map(|account| {
+        let words: Vec<_> = ["acl", "--user"].into_iter().chain(account.split(' ')).collect();
+        shop().call(&[&words, &["--password-env", "PASSWORD"][..]].concat()).good()
+    });
+    let printed: String = lines.collect();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, &printed).expect("written");
+    }
+    let stored = std::fs::read_to_string(&page).expect("the page");
+    assert_eq!(stored, printed, "with UPDATE=1 this test writes clients/python/tests/users.acl anew");
+}

@@ -1,4 +1,8 @@
-"""Private Redis servers, a proxy that cuts, and workers as processes of their own."""
+"""Private Redis servers, a proxy that cuts, and workers as processes of their own.
+
+Workers and callers reach Redis as accounts that may do what they need and nothing else: users.acl, which is what
+`tempest acl` prints (cli/tests/tool/acl.rs holds it to that). The tests themselves look on as an administrator.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ import pytest
 import redis
 
 HERE = Path(__file__).parent
+# Accounts with the rights of a worker of all queues that the tests use, and of a caller.
+USERS = HERE / "users.acl"
+ACCOUNTS, PASSWORD = ("worker", "caller"), "secret"
 
 
 def free_port() -> int:
@@ -39,18 +46,25 @@ def until(what: Callable[[], Any], within_s: float = 10.0) -> Any:
         time.sleep(0.01)
 
 
+def account(name: str, url: str) -> str:
+    """The URL of the same Redis for one of the accounts."""
+    return url.replace("//", f"//{name}:{PASSWORD}@")
+
+
 class Server:
-    """A redis-server of this test's own."""
+    """A redis-server of this test's own. `url` is for workers, `caller_url` for who calls them; `redis` may do all."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self.admin_url = f"redis://127.0.0.1:{self.port}"
+        self.url, self.caller_url = account("worker", self.admin_url), account("caller", self.admin_url)
         self._folder = folder
         self._options = options
         self.start()
 
     def start(self) -> None:
         fixed = ["--save", "", "--appendonly", "no", "--dir", str(self._folder), "--bind", "127.0.0.1"]
+        fixed += ["--aclfile", str(USERS)]
         self._process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), *fixed, *self._options],
             stdout=subprocess.DEVNULL,
@@ -65,6 +79,14 @@ class Server:
         except redis.RedisError:
             return False
 
+    def denied(self) -> list[str]:
+        """What was denied to workers and callers since the server started; nothing if it does not run."""
+        try:
+            entries = self.redis.acl_log()
+        except redis.RedisError:
+            return []
+        return [f"{entry['username']}: {entry['object']}" for entry in entries if entry["username"] in ACCOUNTS]
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -73,9 +95,12 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    """One that fails the test if a worker or a caller needs a right that it does not have."""
     made = Server(tmp_path)
     yield made
+    denied = made.denied()
     made.kill()
+    assert not denied, "see broker/src/rights.rs"
 
 
 class Proxy:
@@ -90,7 +115,8 @@ class Proxy:
         self.chance = 0.0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        address = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url, self.caller_url = account("worker", address), account("caller", address)
         self._socks: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -155,7 +181,13 @@ class Process:
 
     def __init__(self, url: str, folder: Path, **environment: str) -> None:
         self.log = folder / f"worker-{free_port()}.log"
-        variables = {"TEMPEST_REDIS_URL": url, "MARKS": str(folder / "marks"), "PYTHONUNBUFFERED": "1"}
+        admin_url = url.replace(f"worker:{PASSWORD}@", "")
+        variables = {
+            "TEMPEST_REDIS_URL": url,
+            "ADMIN_URL": admin_url,
+            "MARKS": str(folder / "marks"),
+            "PYTHONUNBUFFERED": "1",
+        }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "serving.py")],

@@ -18,7 +18,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(url=server.url) as made:
+    with Client(url=server.caller_url) as made:
         yield made
 
 
@@ -103,7 +103,7 @@ def test_an_unreadable_reply_is_bad_reply(server: Server, client: Client) -> Non
 
 def test_a_mailbox_is_known_to_live_and_removed(server: Server, start: Start) -> None:
     start(server.url)
-    with Client(url=server.url) as client:
+    with Client(url=server.caller_url) as client:
         client.call("default", "echo")
         (name,) = server.redis.smembers("tempest:mailboxes")
         about = "tempest:mailbox:{%s}:about" % name.decode()  # noqa: UP031
@@ -115,7 +115,7 @@ def test_a_mailbox_is_known_to_live_and_removed(server: Server, start: Start) ->
 
 def test_a_reply_that_came_while_the_reader_was_cut_is_not_lost(server: Server, proxy: Proxy, start: Start) -> None:
     start(server.url)
-    with Client(url=proxy.url) as client:
+    with Client(url=proxy.caller_url) as client:
         assert client.call("default", "echo", 0) == 0
         for number in range(1, 6):
             proxy.cut_on = b"BLMOVE"
@@ -137,7 +137,7 @@ def test_push_tells_the_queue_and_the_id(server: Server, client: Client) -> None
 
 
 def test_a_push_whose_answer_was_cut_is_there_once(server: Server, proxy: Proxy) -> None:
-    with Client(url=proxy.url) as client:
+    with Client(url=proxy.caller_url) as client:
         proxy.cut_on = b"RPUSH"
         job_id = client.push("mail", "send")
     assert proxy.cuts == 1
@@ -163,7 +163,7 @@ def test_publish_reaches_the_channel(server: Server) -> None:
     heard = server.redis.pubsub(ignore_subscribe_messages=True)
     heard.subscribe("team:test")
     heard.get_message(timeout=5)
-    with Client(url=server.url, topic_prefix="team:") as client:
+    with Client(url=server.caller_url, topic_prefix="team:") as client:
         for payload in (["Bob"], "as it is", b"\xff"):
             assert client.publish("test", payload) == 1
     found = [until(lambda: heard.get_message(timeout=1))["data"] for _ in range(3)]

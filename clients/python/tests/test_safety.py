@@ -251,19 +251,18 @@ def test_workers_outlive_redis(server: Server, start: Start) -> None:
 
 
 def test_an_account_without_unblock_still_drains_and_serves_lanes(server: Server, start: Start) -> None:
-    server.redis.acl_setuser("worker", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all"])
     server.redis.execute_command("ACL", "SETUSER", "worker", "-client|unblock")
-    worker = start(server.url.replace("redis://", "redis://worker:x@"), TEMPEST_LANES="high,normal,low")
+    worker = start(server.url, TEMPEST_LANES="high,normal,low")
     for lane in (":high", "", ":low") * 3:
         assert ask(server, {"action": "echo", "args": lane}, LANE + lane)["result"] == lane
     worker.signal(signal.SIGTERM)
     assert worker.ends(5) == 0
     assert "not permitted" in worker.said()
+    server.redis.acl_log_reset()
 
 
 def test_a_missing_permission_is_said_once_and_waited_for(server: Server, start: Start) -> None:
-    server.redis.acl_setuser("worker", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all"])
-    worker = start(server.url.replace("redis://", "redis://worker:x@"))
+    worker = start(server.url)
     server.redis.execute_command("ACL", "SETUSER", "worker", "-blmove")
     until(lambda: "NOPERM" in worker.said(), 6)
     server.redis.execute_command("ACL", "SETUSER", "worker", "+blmove")
@@ -271,3 +270,4 @@ def test_a_missing_permission_is_said_once_and_waited_for(server: Server, start:
     assert answer(server, 8)["result"] == 1
     assert worker.said().count("Redis is in trouble") == 1
     until(lambda: "Redis serves again: NOPERM" in worker.said(), 8)
+    server.redis.acl_log_reset()

@@ -540,9 +540,9 @@ def test_a_policy_that_evicts_is_refused(server: Server, start: Start) -> None:
 
 def test_a_password_is_asked_for_and_never_shown(server: Server, start: Start) -> None:
     server.redis.config_set("requirepass", "hush")
-    assert "wants another name or password" in one_line(start(server.url))
+    assert "wants another name or password" in one_line(start(server.admin_url))
     server.redis.execute_command("AUTH", "hush")
-    worker = start(server.url.replace("redis://", "redis://:hush@"))
+    worker = start(server.admin_url.replace("redis://", "redis://:hush@"))
     assert "serves" in worker.said()
     assert "hush" not in worker.said()
 
@@ -564,7 +564,7 @@ def test_mistakes_in_the_environment_are_one_line(server: Server, start: Start, 
 
 
 def test_the_tag_of_a_supervisor_ends_the_worker_id(server: Server, start: Start) -> None:
-    worker = start(server.url, TEMPEST_WORKER_TAG="tag7", TEMPEST_PREFIX="acme", TEMPEST_QUEUE="q")
+    worker = start(server.admin_url, TEMPEST_WORKER_TAG="tag7", TEMPEST_PREFIX="acme", TEMPEST_QUEUE="q")
     (lease,) = server.redis.keys("acme:{q}:lease:*")
     assert lease.endswith(f"-{worker.pid}-tag7".encode())
     about = json.loads(server.redis.get(lease))
