@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tempest_broker::{Error as BusError, Prospect, Pushing, Waiter};
+use tempest_broker::{Error as BusError, Pushing, Waiter};
 use tempest_protocol::{Code, Envelope, JobId, Reply, limits};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, warn};
@@ -101,20 +101,23 @@ impl Inner {
         request: &mut Request<Body>,
         caller: &Caller,
     ) -> Result<(Response<Body>, JobTime), Refusal> {
-        let mut admitted = self.admit()?;
         let begun = Instant::now();
-        let body = match request.body().is_end_stream() {
-            true => Bytes::new(),
-            false => Box::pin(self.read_body(std::mem::take(request.body_mut()))).await?,
-        };
-        admitted.outcome = Some(Outcome::Cancelled);
+        let mut slots = self.admit(begun, Duration::ZERO)?;
+        let mut body = Bytes::new();
+        if !request.body().is_end_stream() {
+            body = Box::pin(self.read_body(std::mem::take(request.body_mut()))).await?;
+            // Others came meanwhile, and there is less time: what is still being read is nobody's load.
+            let now = Instant::now();
+            slots = self.admit(now, now - begun)?;
+        }
+        let mut admitted = Admitted::new(self.state.clone(), slots);
         let mut call = self.call(request, caller, body);
         let pushed = Instant::now();
         let answer = match timeout_at((begun + self.plan.timeout).into(), call.run()).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(Code::Timeout)),
         };
-        admitted.outcome = Some(Outcome::of(&answer));
+        admitted.outcome = Outcome::of(&answer);
         let reply = answer?;
         admitted.completed(reply.timing.work_us.map(Duration::from_micros));
         let (waited, queued_at_ms) = (pushed.elapsed(), call.leave.queued_at_ms);
@@ -129,21 +132,22 @@ impl Inner {
         body.await.map_err(|_| Refusal::new(Code::SlowRequest))?
     }
 
-    /// Refuses what could only wait in vain, before its body is read.
-    fn admit(&self) -> Result<Admitted, Refusal> {
+    /// Refuses what could only wait in vain, of whose time so much is gone. Gives the slots of all workers.
+    fn admit(&self, now: Instant, gone: Duration) -> Result<u32, Refusal> {
         let presence = self.shared().broker.presence();
-        let Prospect { slots, load } = presence.prospect(&self.plan.queue, self.plan.lane);
+        let prospect = presence.prospect(&self.plan.queue, self.plan.lane);
         let refuse = |refusal: Refusal| {
             self.state.jobs.ended(Outcome::QueueFull);
             Err(refusal)
         };
-        let full = presence.memory_full() || load.bytes > self.plan.caps.bytes;
+        let full = presence.memory_full() || prospect.load.bytes > self.plan.caps.bytes;
         if full {
             return refuse(Refusal::new(Code::QueueFull));
         }
-        match self.state.load.expected_wait(load.jobs, slots, Instant::now()) {
-            Some(wait) if wait > self.plan.timeout => refuse(Refusal::new(Code::QueueFull).after(wait)),
-            _ => Ok(Admitted::new(self.state.clone(), slots)),
+        let left = self.plan.timeout.saturating_sub(gone);
+        match self.state.load.too_late(prospect, presence.seen(), left, now) {
+            Some(wait) => refuse(Refusal::new(Code::QueueFull).after(wait)),
+            None => Ok(prospect.slots),
         }
     }
 
@@ -222,20 +226,20 @@ fn refused_body(error: &axum::BoxError) -> Refusal {
     Refusal::new(Code::BadHttp)
 }
 
-/// A request among those that are counted as load.
+/// A request that has become a job, and is counted as load.
 struct Admitted {
     state: Arc<QueueState>,
     slots: u32,
     is_completed: bool,
     work: Option<Duration>,
-    /// What became of its job, if it has come to one.
-    outcome: Option<Outcome>,
+    /// What became of its job.
+    outcome: Outcome,
 }
 
 impl Admitted {
     fn new(state: Arc<QueueState>, slots: u32) -> Self {
         state.load.begun();
-        Self { state, slots, is_completed: false, work: None, outcome: None }
+        Self { state, slots, is_completed: false, work: None, outcome: Outcome::Cancelled }
     }
 
     /// Its job was done; in this time, if its worker tells.
@@ -246,9 +250,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(outcome) = self.outcome {
-            self.state.jobs.ended(outcome);
-        }
+        self.state.jobs.ended(self.outcome);
         self.state.load.ended(self.is_completed, self.work, self.slots, Instant::now());
     }
 }

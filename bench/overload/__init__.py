@@ -1,0 +1,1 @@
+"""Twice the capacity: what is answered, what is refused, and how soon (README.md)."""
