@@ -24,13 +24,13 @@ class Asked(NamedTuple):
 
 def closed(program, port, clients, seconds):
     """What became of the requests of so many clients that ask one after the other."""
-    return _run(program, port, "--clients", clients, "--seconds", seconds)
+    return _run(program, port, "--connections", clients, "--seconds", seconds)
 
 
-def offered(program, port, phases, seed):
+def offered(program, port, connections, phases, seed):
     """What became of requests that came at these rates, ``[(per second, seconds)]``, whoever was answered."""
     text = ",".join(f"{rate:.3f}x{seconds}" for rate, seconds in phases)
-    return _run(program, port, "--phases", text, "--seed", seed)
+    return _run(program, port, "--connections", connections, "--phases", text, "--seed", seed)
 
 
 def _run(program, port, *how):

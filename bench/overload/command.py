@@ -78,10 +78,17 @@ def find_capacity(scene, program, kind, seconds):
     return goodput(asked, float("inf"), 0, seconds)
 
 
+def connections(capacity, deadline_ms):
+    """More than requests can wait without being late."""
+    return int(1.25 * capacity * deadline_ms / 1e3) + 500
+
+
 def overload(scene, program, capacity, deadline_ms, seconds, seed):
     """One round at twice the capacity."""
     begun, cpu_s, start = scene.begun(), scene.cpu_s(), time.monotonic()
-    asked, generator_s = arrivals.offered(program, scene.port, [(FACTOR * capacity, seconds)], seed)
+    asked, generator_s = arrivals.offered(
+        program, scene.port, connections(capacity, deadline_ms), [(FACTOR * capacity, seconds)], seed
+    )
     took_s = time.monotonic() - start
     used_s = {"generator": generator_s} | {name: s - cpu_s[name] for name, s in scene.cpu_s().items()}
     time.sleep(REST_S)
@@ -96,7 +103,7 @@ def step(scene, program, capacity, deadline_ms, seconds):
     deadline_s = deadline_ms / 1e3
     calm_s, after_s = seconds / 2, seconds / 2 + 4 * deadline_s
     phases = [(capacity / 2, calm_s), (capacity * FACTOR, seconds), (capacity / 2, after_s)]
-    asked, _ = arrivals.offered(program, scene.port, phases, seed=99)
+    asked, _ = arrivals.offered(program, scene.port, connections(capacity, deadline_ms), phases, seed=99)
     up_s, down_s = calm_s, calm_s + seconds
     before_ms = [one.took_s * 1e3 for one in asked if one.due_s < up_s and is_good(one, deadline_s)]
     calm_ms = percentile(before_ms, 50)

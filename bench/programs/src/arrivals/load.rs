@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::{JoinSet, LocalSet},
     time::timeout,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Target {
     port: u16,
     request: Vec<u8>,
     patience: Duration,
+    /// How many requests may wait at once. Whoever comes then waits for its turn, and that counts as its wait.
+    places: Semaphore,
     /// Connections on which nobody waits: the last one that was used is used first.
     idle: RefCell<Vec<Connection>>,
     records: RefCell<Vec<Record>>,
@@ -32,11 +34,23 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(port: u16, path: &str, patience: Duration) -> Rc<Self> {
+    /// Opens the connections; time begins when all are open.
+    ///
+    /// Errors: one of them does not open.
+    pub(crate) async fn open(
+        port: u16,
+        path: &str,
+        patience: Duration,
+        connections: usize,
+    ) -> anyhow::Result<Rc<Self>> {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/plain\r\n\r\n").into_bytes();
-        let (idle, records) = Default::default();
-        Rc::new(Self { port, request, patience, idle, records, begin: Instant::now() })
+        let mut idle = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            idle.push(Connection::open(port).await.context("a connection does not open")?);
+        }
+        let (idle, records, places) = (RefCell::new(idle), RefCell::default(), Semaphore::new(connections));
+        Ok(Rc::new(Self { port, request, patience, places, idle, records, begin: Instant::now() }))
     }
 
     /// One request that was due then, whatever becomes of it.
@@ -50,6 +64,7 @@ impl Target {
     }
 
     async fn answer(&self) -> Answer {
+        let Ok(_place) = self.places.acquire().await else { return Answer::none("unreached") };
         let kept = self.idle.borrow_mut().pop();
         let mut connection = match kept {
             Some(connection) => connection,
@@ -97,9 +112,10 @@ pub(crate) async fn open(target: Rc<Target>, phases: &[Phase], seed: u64) -> any
     Ok(target.records())
 }
 
-/// So many clients ask for this time, each as soon as it was answered.
-pub(crate) async fn closed(target: Rc<Target>, clients: usize, time: Duration) -> Vec<Record> {
+/// A client for each connection asks for this time, again as soon as it was answered.
+pub(crate) async fn closed(target: Rc<Target>, time: Duration) -> Vec<Record> {
     let (end, asker) = (target.begin + time, target.clone());
+    let clients = target.places.available_permits();
     LocalSet::new()
         .run_until(async move {
             let mut asking = JoinSet::new();

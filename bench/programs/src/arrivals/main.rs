@@ -2,8 +2,8 @@
 //! of HTTP/1.1 that are kept; or, to find what a server can do, from so many clients one after the other (closed loop).
 //!
 //! Latency is counted from when a request was due, not from when it could be sent: a generator that is held up does not
-//! hide the wait (coordinated omission). What waits for an answer holds up nothing behind it: there are as many
-//! connections as requests wait. One line a request is written at the end, see [`record::Record`].
+//! hide the wait (coordinated omission). What waits for an answer holds up nothing behind it as long as connections are
+//! left. One line a request is written at the end, see [`record::Record`].
 
 mod connection;
 mod load;
@@ -27,7 +27,7 @@ use crate::{
     schedule::Phase,
 };
 
-/// Asks at a rate, or from a number of clients, and writes down how each request ended.
+/// Asks at a rate, or from each connection in turn, and writes down how each request ended.
 #[derive(Parser)]
 struct Arguments {
     /// The port of the server on 127.0.0.1.
@@ -37,12 +37,12 @@ struct Arguments {
     #[arg(long, default_value = "/")]
     path: String,
     /// Open loop: requests per second and for how many seconds; several phases follow one another: 500x5,2000x10.
-    #[arg(long, value_delimiter = ',', conflicts_with = "clients")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "seconds")]
     phases: Vec<Phase>,
-    /// Closed loop: so many clients, each of which asks again as soon as it was answered.
-    #[arg(long, requires = "seconds")]
-    clients: Option<usize>,
-    /// How long clients ask.
+    /// Connections, all opened before the first request is due: how many may wait for an answer at once.
+    #[arg(long)]
+    connections: usize,
+    /// Closed loop: for how long each connection asks again as soon as it was answered.
     #[arg(long)]
     seconds: Option<f64>,
     /// The same seed gives the same arrivals.
@@ -70,16 +70,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, all_files())
         .context("cannot open as many connections as the system allows")?;
     let patience = Duration::try_from_secs_f64(arguments.patience).context("--patience")?;
-    let target = Target::new(arguments.port, &arguments.path, patience);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let records = match (arguments.clients, arguments.seconds) {
-        (Some(clients), Some(seconds)) => {
-            let time = Duration::try_from_secs_f64(seconds).context("--seconds")?;
-            runtime.block_on(closed(target, clients, time))
+    let records = runtime.block_on(async {
+        let target = Target::open(arguments.port, &arguments.path, patience, arguments.connections).await?;
+        match arguments.seconds {
+            Some(seconds) => {
+                let time = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+                Ok(closed(target, time).await)
+            }
+            None if arguments.phases.is_empty() => bail!("--phases or --seconds must say what to do"),
+            None => open(target, &arguments.phases, arguments.seed).await,
         }
-        _ if arguments.phases.is_empty() => bail!("--phases or --clients must say what to do"),
-        _ => runtime.block_on(open(target, &arguments.phases, arguments.seed))?,
-    };
+    })?;
     write(&records, &arguments.out).with_context(|| arguments.out.display().to_string())
 }
 
