@@ -14,7 +14,7 @@ use crate::{Broker, Error, link::within};
 /// What is in trouble while control channels are not heard.
 const PART: &str = "control";
 /// How often the connection is asked whether it still hears.
-const PING: Duration = Duration::from_secs(10);
+const PING: Duration = Duration::from_secs(30);
 /// Lines that may wait; a worker that does not read loses further ones, and those jobs run to their end.
 const WAITING_MAX: usize = 10_000;
 /// The longest a `kill` may let pass; one that names more is no control line.

@@ -1,22 +1,25 @@
 //! How a worker is known to live: its slots stand in `workers`, its lease is renewed each second (SPEC "Leases").
 //!
 //! A beat is one write that repeats everything, so whatever Redis forgot (failover, FLUSHALL) is there again within
-//! a second. Nothing here decides that somebody is dead; that is recovery. A worker that rests leaves its lease to its
-//! supervisor (see [`crate::Broker::shelter`]).
+//! a second. Nothing here decides that somebody is dead; that is recovery. A worker that rests beats more rarely, or leaves
+//! its lease to its supervisor ([`Rest`]).
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::{Pipeline, pipe};
 use serde_json::{Map, Value};
 use tempest_protocol::{Keys, Queue, WorkerId, limits};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Broker, Error, clock::millis, rest};
+use crate::{Broker, Error, Rest, clock::millis, rest};
 
 /// What is in trouble while beats are not confirmed.
 const PART: &str = "beats";
@@ -63,7 +66,10 @@ struct Shared {
     broker: Broker,
     registered: Registered,
     said: Mutex<Said>,
-    fields: OnceLock<Box<Fields>>,
+    fields: OnceLock<(Rest, Box<Fields>)>,
+    /// The last confirmed beat said that the worker rests.
+    rests: AtomicBool,
+    woken: Notify,
     beats: watch::Sender<Beats>,
 }
 
@@ -84,6 +90,8 @@ impl Broker {
             registered: Registered { worker, places },
             said: Mutex::new(Said { about: about.clone(), confirmed: Value::Null }),
             fields: OnceLock::new(),
+            rests: AtomicBool::new(false),
+            woken: Notify::new(),
             beats: watch::Sender::new(beats),
         });
         shared.beat().await?;
@@ -125,10 +133,17 @@ impl Lease {
     }
 
     /// From now on each beat also says these fields of what the worker says of itself. The first call counts. While they
-    /// say `"resting": true` and nothing has changed since the last beat, there is none (SPEC "Presence").
-    pub fn tell(&self, fields: impl Fn() -> Map<String, Value> + Send + Sync + 'static) {
+    /// say `"resting": true` the worker rests.
+    pub fn tell(&self, rest: Rest, fields: impl Fn() -> Map<String, Value> + Send + Sync + 'static) {
         // A second one would be a mistake of the caller that harms nobody.
-        self.shared.fields.set(Box::new(fields)).ok();
+        self.shared.fields.set((rest, Box::new(fields))).ok();
+    }
+
+    /// There is something to do again: if the last beat said that the worker rests there is another one now.
+    pub fn wake(&self) {
+        if self.shared.rests.load(Ordering::Relaxed) {
+            self.shared.woken.notify_one();
+        }
     }
 
     /// Changes what the worker says of itself; beats once.
@@ -154,11 +169,11 @@ impl Registered {
     }
 
     /// Adds a beat to a write: registration and lease. Whoever beats says the queues once for all.
-    fn beat(&self, keys: &Keys, about: &str, commands: &mut Pipeline) {
+    fn beat(&self, keys: &Keys, about: &str, lasts: Duration, commands: &mut Pipeline) {
         for (queue, slots) in &self.places {
             commands.cmd("SADD").arg(keys.workers(queue)).arg(self.entries(*slots));
             let lease = keys.lease(queue, &self.worker);
-            commands.cmd("SET").arg(lease).arg(about).arg("PX").arg(millis(limits::LEASE));
+            commands.cmd("SET").arg(lease).arg(about).arg("PX").arg(millis(lasts));
         }
     }
 }
@@ -176,7 +191,7 @@ impl Broker {
         }
         commands.cmd("SADD").arg(self.keys().queues()).arg(queues);
         for (worker, about) in workers {
-            worker.beat(self.keys(), &about.to_string(), &mut commands);
+            worker.beat(self.keys(), &about.to_string(), limits::LEASE, &mut commands);
         }
         self.link().do_all(&commands).await
     }
@@ -204,7 +219,7 @@ impl Shared {
     /// What the worker says of itself at this moment.
     fn now(&self, about: &Value) -> Value {
         match (about, self.fields.get()) {
-            (Value::Object(fields), Some(more)) => {
+            (Value::Object(fields), Some((_, more))) => {
                 let mut fields = fields.clone();
                 fields.extend(more());
                 Value::Object(fields)
@@ -213,12 +228,13 @@ impl Shared {
         }
     }
 
-    fn beat_of(&self, about: &str) -> Pipeline {
+    fn beat_of(&self, about: &Value) -> Pipeline {
         let keys = self.broker.keys();
         let mut commands = pipe();
         let queues: Vec<_> = self.registered.places.iter().map(|(queue, _)| queue.as_str()).collect();
         commands.cmd("SADD").arg(keys.queues()).arg(queues);
-        self.registered.beat(keys, about, &mut commands);
+        let lasts = if self.is_slow(about) { limits::LEASE_IDLE } else { limits::LEASE };
+        self.registered.beat(keys, &about.to_string(), lasts, &mut commands);
         commands
     }
 
@@ -228,7 +244,8 @@ impl Shared {
         let sent = Instant::now();
         let now = self.now(&said.about);
         said.confirmed = Value::Null;
-        self.broker.link().do_all(&self.beat_of(&now.to_string())).await?;
+        self.broker.link().do_all(&self.beat_of(&now)).await?;
+        self.rests.store(rest::rests(&now), Ordering::Relaxed);
         said.confirmed = now;
         self.beats.send_modify(|beats| {
             if beats.sent.elapsed() > limits::LEASE && beats.count > 0 {
@@ -242,8 +259,7 @@ impl Shared {
     async fn beats(&self) {
         let faults = &self.broker.stats().faults;
         loop {
-            tokio::time::sleep(limits::BEAT).await;
-            if self.has_nothing_to_say().await {
+            if !self.pause().await {
                 continue;
             }
             let mut failures = 0;
@@ -260,10 +276,22 @@ impl Shared {
         }
     }
 
-    /// The worker rests, and said so with its last beat: its supervisor keeps the lease.
-    async fn has_nothing_to_say(&self) -> bool {
+    /// Waits for the next beat, as long as the last one lasts. Gives whether there is something to say.
+    async fn pause(&self) -> bool {
+        let slow = self.is_slow(&self.said.lock().await.confirmed);
+        let pause = tokio::time::sleep(if slow { limits::BEAT_IDLE } else { limits::BEAT });
+        tokio::select! {
+            () = pause => {}
+            () = self.woken.notified() => return true,
+        }
         let said = self.said.lock().await;
-        rest::rests(&said.confirmed) && self.now(&said.about) == said.confirmed
+        let is_kept = self.fields.get().is_some_and(|(rest, _)| *rest == Rest::Kept);
+        !(is_kept && rest::rests(&said.confirmed) && self.now(&said.about) == said.confirmed)
+    }
+
+    /// Whether a worker that says this beats more rarely.
+    fn is_slow(&self, about: &Value) -> bool {
+        rest::rests(about) && self.fields.get().is_some_and(|(rest, _)| *rest == Rest::Slow)
     }
 
     async fn beat_when_up(&self) -> Result<(), Error> {

@@ -57,6 +57,7 @@ pub use queue::Caps;
 pub use rarely::Rarely;
 pub use recent::Recent;
 pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
+pub use rest::Rest;
 pub use settings::{Settings, Tls};
 pub use settle::{Acked, Settled};
 pub use stats::{Commands, Counter, Deaths, Durations, Measured, Reconnects, RecoveredJobs, Stamp, Stats};

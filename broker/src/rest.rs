@@ -1,5 +1,5 @@
-//! Workers that rest: who has nothing to do leaves its lease to its supervisor, whose keeper renews those of all its
-//! children in one write (SPEC "Presence"). A thousand idle workers then cost Redis little.
+//! Workers that rest, because they have nothing to do (SPEC "Presence"): they beat more rarely, or leave their lease to
+//! their supervisor, whose keeper renews those of all its children in one write. A thousand then cost Redis little.
 //!
 //! A lease is renewed only while its worker says that it rests, holds no job, and lives: nobody is kept alive here that
 //! a beat of its own would not have.
@@ -44,7 +44,17 @@ impl Broker {
     }
 }
 
-/// Whether a worker that says this of itself leaves its lease to its supervisor.
+/// How a worker rests that says of itself `"resting": true`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// It beats more rarely, each time for longer.
+    #[default]
+    Slow,
+    /// It beats no more until it has something to do or to say: its supervisor keeps its lease.
+    Kept,
+}
+
+/// Whether a worker that says this of itself rests.
 pub(crate) fn rests(about: &Value) -> bool {
     about["resting"] == true
 }

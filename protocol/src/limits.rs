@@ -20,10 +20,14 @@ pub const HTTP_DEADLINE: Duration = Duration::from_secs(30);
 pub const LEASE: Duration = Duration::from_secs(3);
 /// How often a worker renews its lease.
 pub const BEAT: Duration = Duration::from_secs(1);
+/// How long a silent worker is believed to live that rests and keeps its lease itself.
+pub const LEASE_IDLE: Duration = Duration::from_millis(7_500);
+/// How often such a worker renews its lease: sooner than [`LEASE`], so that it may start at once what it claims.
+pub const BEAT_IDLE: Duration = Duration::from_millis(2_500);
 /// How long one blocking Redis call lasts.
 pub const BLOCK: Duration = Duration::from_secs(2);
 /// How long a claim lasts that can be woken, after one that found nothing.
-pub const BLOCK_IDLE: Duration = Duration::from_secs(5);
+pub const BLOCK_IDLE: Duration = Duration::from_secs(10);
 /// After this long without an answer a blocking connection is closed and never used again.
 pub const BLOCK_ANSWER: Duration = Duration::from_secs(4);
 /// How long an ordinary Redis command may take.

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tempest_broker::{Beats, Controls, Error, Lease, Odd};
+use tempest_broker::{Beats, Controls, Error, Lease, Odd, Rest};
 use tempest_protocol::{Queue, WorkerId, limits};
 use tokio::{
     sync::{mpsc, watch},
@@ -85,7 +85,8 @@ impl Desk {
             options.queues.iter().map(|queue| (queue.clone(), slots)).collect();
         let lease = shared.broker.lease(worker.clone(), registered, &about).await?;
         let in_hand = shared.clone();
-        lease.tell(move || in_hand.told());
+        let rest = if options.may_leave_lease(shared.broker.settings()) { Rest::Kept } else { Rest::Slow };
+        lease.tell(rest, move || in_hand.told());
         let controls = shared.broker.controls(&options.queues).await;
         let (report, ends) = mpsc::unbounded_channel();
         let place = |queue| Place::new(&shared.broker, queue, &worker, slots, &options.lanes);

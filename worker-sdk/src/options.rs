@@ -84,7 +84,7 @@ impl Options {
 
     /// Whether a supervisor keeps the lease of a worker with these settings while it rests: the program may have named
     /// another Redis.
-    pub(crate) fn may_rest(&self, settings: &Settings) -> bool {
+    pub(crate) fn may_leave_lease(&self, settings: &Settings) -> bool {
         self.kept_at.as_ref().is_some_and(|(url, prefix)| *url == settings.url && *prefix == settings.prefix)
     }
 
@@ -164,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn it_rests_only_where_its_supervisor_keeps_leases() {
+    fn it_leaves_its_lease_only_to_a_supervisor_that_keeps_it() {
         let options = |text| of(&[("TEMPEST_REST", text)]).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        assert!(!options("0").may_rest(&options("0").settings()));
+        assert!(!options("0").may_leave_lease(&options("0").settings()));
         let mut options = options("1");
-        assert!(options.may_rest(&options.settings()));
+        assert!(options.may_leave_lease(&options.settings()));
         options.url = "redis://elsewhere".to_owned();
-        assert!(!options.may_rest(&options.settings()));
+        assert!(!options.may_leave_lease(&options.settings()));
     }
 
     #[test]

@@ -61,8 +61,8 @@ pub(crate) struct Shared {
     /// Bytes that are no job.
     pub(crate) undecodable: Rarely,
     handlers: Handlers,
-    /// Whether this worker has nothing to do, if it may leave its lease to a supervisor then.
-    resting: Option<AtomicBool>,
+    /// This worker has nothing to do.
+    resting: AtomicBool,
     running: Mutex<Running>,
     memory: Mutex<Memory>,
 }
@@ -75,7 +75,7 @@ impl Shared {
         abort: CancellationToken,
     ) -> Self {
         Self {
-            resting: options.may_rest(broker.settings()).then(AtomicBool::default),
+            resting: AtomicBool::default(),
             broker,
             counts: Counts::default(),
             run_max: options.run_max,
@@ -113,9 +113,7 @@ impl Shared {
 
     /// Says whether this worker has nothing to do.
     pub(crate) fn rest(&self, idle: bool) {
-        if let Some(resting) = &self.resting {
-            resting.store(idle, Ordering::Relaxed);
-        }
+        self.resting.store(idle, Ordering::Relaxed);
     }
 
     /// What each beat tells anew (SPEC "Presence"): the jobs in hand, those that run longest first, and how many were
@@ -123,10 +121,12 @@ impl Shared {
     pub(crate) fn told(&self) -> serde_json::Map<String, serde_json::Value> {
         let jobs: serde_json::Value =
             self.running().jobs.values().take(TOLD_JOBS_MAX).map(InHand::to_json).collect();
-        let resting = self.resting.as_ref().map(|resting| resting.load(Ordering::Relaxed));
-        let resting = resting.map(|resting| ("resting".to_owned(), resting.into()));
-        let told = [("jobs".to_owned(), jobs), ("done".to_owned(), self.counts.finished().into())];
-        told.into_iter().chain(resting).collect()
+        let told = [
+            ("jobs", jobs),
+            ("done", self.counts.finished().into()),
+            ("resting", self.resting.load(Ordering::Relaxed).into()),
+        ];
+        told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Cancels a job: the running one now, one that comes within the next minute then.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use tempest_broker::Lease;
+use tempest_broker::{Lease, Rest};
 use tempest_protocol::limits;
 
 use crate::{
@@ -49,7 +49,7 @@ async fn each_beat_tells_the_jobs_in_hand() {
     let lease = lease(&place).await;
     let in_hand = Arc::new(AtomicU64::new(1));
     let told = in_hand.clone();
-    lease.tell(move || {
+    lease.tell(Rest::Slow, move || {
         let jobs = json!([{"id": told.load(Ordering::Relaxed).to_string()}]);
         [("jobs".to_owned(), jobs)].into_iter().collect()
     });
@@ -69,7 +69,7 @@ async fn there_is_no_beat_at_rest() {
     let lease = lease(&place).await;
     let (resting, done) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
     let (rests, told) = (resting.clone(), done.clone());
-    lease.tell(move || {
+    lease.tell(Rest::Kept, move || {
         let rests = rests.load(Ordering::Relaxed) == 1;
         [("resting".to_owned(), rests.into()), ("done".to_owned(), told.load(Ordering::Relaxed).into())]
             .into_iter()
@@ -85,6 +85,32 @@ async fn there_is_no_beat_at_rest() {
     resting.store(0, Ordering::Relaxed);
     let count = lease.beats().borrow().count;
     eventually("it beats again", || lease.beats().borrow().count > count + 1);
+}
+
+/// Who rests without a supervisor beats more rarely, each time for longer; a job ends that at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beats_are_rare_and_last_longer_at_rest_and_a_job_ends_that() {
+    let place = Place::open().await;
+    let lease = lease(&place).await;
+    let resting = Arc::new(AtomicU64::new(1));
+    let rests = resting.clone();
+    lease.tell(Rest::Slow, move || {
+        [("resting".to_owned(), (rests.load(Ordering::Relaxed) == 1).into())].into_iter().collect()
+    });
+    let left = || place.server.cli("PTTL tempest:{q}:lease:host-1-abc").integer();
+    eventually("its lease lasts longer", || left() > 4_000);
+    let mut beats = lease.beats();
+    let before = beats.borrow_and_update().sent;
+    beats.changed().await.expect("it beats all the same");
+    let apart = beats.borrow().sent.duration_since(before);
+    assert!(apart >= limits::BEAT_IDLE, "{apart:?}");
+    assert_eq!(lease.lapses(), 0, "no claim is held for stale");
+    resting.store(0, Ordering::Relaxed);
+    lease.wake();
+    eventually("a beat says so", || left() <= 3_000);
+    let count = lease.beats().borrow().count;
+    lease.wake();
+    assert_eq!(lease.beats().borrow().count, count, "who does not rest is not woken");
 }
 
 /// Trap 8: a registration that Redis forgot is there again with the next beat.

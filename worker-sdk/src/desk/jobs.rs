@@ -28,6 +28,7 @@ impl Desk {
     pub(super) fn start(&mut self, spot: Spot, frame: Bytes) {
         self.permits -= 1;
         self.shared.rest(false);
+        self.lease.wake();
         let chainable = self.loaded && self.places.len() == 1 && !self.drain.is_cancelled();
         let place = &mut self.places[spot.place];
         let chain = if chainable { place.chain(spot) } else { None };
