@@ -15,7 +15,6 @@ Fails if an answer is wrong before or after, or if wrk counts an error. What is 
 CI=true that is a failure too.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -24,7 +23,7 @@ import sys
 import contenders
 import load
 from measured import cpu_seconds, proportional_bytes, resident_bytes
-from part import Part
+from part import Part, argument_parser
 from stage import Programs
 
 # (ours, peer, connections, figure, limit, at least): what the ratio of ours to the peer's must be.
@@ -201,14 +200,12 @@ def numbers(text):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--only", default=",".join(contenders.ALL), help="contenders, separated by commas")
     parser.add_argument("--connections", type=numbers, default=[1, 64, 256])
     parser.add_argument("--seconds", type=int, default=5, help="of each run, whole seconds")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=64, help="jobs the Rust worker has in hand at once")
-    parser.add_argument("--bin", default=contenders.ROOT / "target/release", help="where the built programs are")
-    parser.add_argument("--json", help="writes the result to this file")
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(contenders.ALL):

@@ -11,19 +11,17 @@ server that does nothing but write the same bytes to all of them, one event and 
     bench/fanout.py --json fanout.json
 """
 
-import argparse
 import json
 import os
-import pathlib
 import resource
 import statistics
 import subprocess
 import sys
 import time
 
-from contenders import ROOT, Contender, Ground, Missing, tool
+from contenders import Contender, Ground, Missing, tool
 from measured import cpu_seconds, proportional_bytes, wait_for
-from part import Part
+from part import Part, argument_parser
 from stage import Programs, free_ports
 
 LADDERS = {1_000: [10, 25, 50, 75, 100, 150, 200, 400, 800], 10_000: [1, 2, 5, 8, 10, 15, 20, 40, 80]}
@@ -318,7 +316,7 @@ def numbers(text):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--only", default=",".join(CONTENDERS), help="contenders, separated by commas")
     parser.add_argument("--clients", type=numbers, default=[1_000, 10_000])
     parser.add_argument("--rates", type=numbers, help="events/s, instead of those that suit the number of clients")
@@ -328,11 +326,7 @@ def arguments():
     parser.add_argument("--bytes", type=int, default=64, help="of an event's data")
     parser.add_argument("--threads", type=int, default=1, help="of the clients")
     parser.add_argument("--nginx-workers", type=int, default=os.cpu_count(), help="processes of nginx")
-    parser.add_argument(
-        "--bin", default=ROOT / "target/release", type=pathlib.Path, help="where the built programs are"
-    )
     parser.add_argument("--no-limits", action="store_true", help="leaves out what the clients can read")
-    parser.add_argument("--json", help="writes the result to this file")
     parser.add_argument("--quick", action="store_true", help="only whether it works: 50 clients for a second")
     options = parser.parse_args()
     if options.quick:

@@ -14,11 +14,9 @@ heartbeats each 25 s, and how many then heard an event. Exit code 1 if one did n
 plaintext needs more than 4,096 bytes or 2 us.
 """
 
-import argparse
 import contextlib
 import os
 import pathlib
-import resource
 import selectors
 import socket
 import ssl
@@ -31,8 +29,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
 from crowd import frame, get_http2  # noqa: E402
-from measured import cpu_seconds, resident_bytes, running, wait_for  # noqa: E402
-from part import Part  # noqa: E402
+from measured import cpu_seconds, open_many_files, resident_bytes, running, wait_for  # noqa: E402
+from part import Part, argument_parser  # noqa: E402
 from stage import free_ports  # noqa: E402
 
 REQUEST = b"GET /sub/bench HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -218,18 +216,13 @@ def serve(kind, folder, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--streams", type=int, default=15_000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--only", default=",".join(KINDS), help="servers, separated by commas")
     parser.add_argument("--strict", action="store_true", help="fails if a goal is missed")
-    parser.add_argument(
-        "--bin", type=pathlib.Path, default=ROOT / "target/release", help="where the built programs are"
-    )
-    parser.add_argument("--json", help="writes the result to this file")
     options, part = parser.parse_args(), Part()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    open_many_files()
     found = part.raw["servers"] = []
     for kind in options.only.split(","):
         with tempfile.TemporaryDirectory() as folder:

@@ -11,11 +11,9 @@ Prints processor time of Redis and its commands per second and worker. Then each
 answered.
 """
 
-import argparse
 import contextlib
 import os
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -26,8 +24,8 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
-from measured import cpu_seconds, running, wait_for  # noqa: E402
-from part import Part  # noqa: E402
+from measured import cpu_seconds, open_many_files, running, wait_for  # noqa: E402
+from part import Part, argument_parser  # noqa: E402
 from stage import free_ports  # noqa: E402
 
 GOALS = {"alone": 5, "supervised": 2}
@@ -111,23 +109,8 @@ def answers(port):
         return False
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--settle", type=float, help="seconds between their start and the measurement")
-    parser.add_argument("--only", default=",".join(GOALS), help="ways to start them, separated by commas")
-    parser.add_argument(
-        "--bin", type=pathlib.Path, default=ROOT / "target/release", help="where the built programs are"
-    )
-    parser.add_argument("--json", help="writes the result to this file")
-    options, part = parser.parse_args(), Part()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = part.raw["ways"] = []
-    for kind in options.only.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(measure(kind, options, folder))
+def say(found, options, part):
+    """The table, the goals, and whether every worker was there in the end."""
     rows = []
     for one in found:
         most = sorted(one["calls"].items(), key=lambda call: -call[1])
@@ -141,6 +124,21 @@ def main():
             part.fail(f"{one['kind']}: {one['answered']} of {options.workers} requests were answered")
         limit = GOALS[one["kind"]]
         part.goal(f"{one['kind']}: % of a core on Redis ≤ {limit}", one["percent"], limit, False)
+
+
+def main():
+    parser = argument_parser(__doc__)
+    parser.add_argument("--workers", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--settle", type=float, help="seconds between their start and the measurement")
+    parser.add_argument("--only", default=",".join(GOALS), help="ways to start them, separated by commas")
+    options, part = parser.parse_args(), Part()
+    open_many_files()
+    found = part.raw["ways"] = []
+    for kind in options.only.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(measure(kind, options, folder))
+    say(found, options, part)
     sys.exit(part.finish(options.json))
 
 

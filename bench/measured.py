@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -26,6 +27,12 @@ def running(command, how=signal.SIGKILL, **options):
         if process:
             process.send_signal(how)
             process.wait()
+
+
+def open_many_files():
+    """Lets this program and what it starts open as many files as the system permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def wait_for(port, seconds=20):

@@ -10,10 +10,22 @@ failures [text]: a wrong answer, an error under load; none in a run that counts
 raw      anything: the figures of each run
 """
 
+import argparse
 import json
 import pathlib
 import signal
 import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def argument_parser(about):
+    """A parser for the options that every part has: where the built programs are, where the result goes."""
+    options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    built = ROOT / "target/release"
+    options.add_argument("--bin", type=pathlib.Path, default=built, help="the built programs [target/release]")
+    options.add_argument("--json", metavar="FILE", help="write the result into this file")
+    return options
 
 
 class Part:

@@ -7,20 +7,16 @@ Nobody works: a lease is written by hand, so that the front believes that somebo
 whole front (after minus before) and `used_memory` of Redis, each by the number of what waits.
 """
 
-import argparse
 import os
-import pathlib
-import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from measured import proportional_bytes, resident_bytes, running, wait_for
-from part import Part
+from measured import open_many_files, proportional_bytes, resident_bytes, running, wait_for
+from part import Part, argument_parser
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a browser sends, some 700 bytes.
 HEAD = (
     "{method} /articles/42?page=2 HTTP/1.1\r\nhost: shop.example\r\n"
@@ -102,20 +98,15 @@ def measure(redis, front, port, options, part):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--body-bytes", type=int, default=0)
-    parser.add_argument(
-        "--bin", type=pathlib.Path, default=ROOT / "target/release", help="where the built programs are"
-    )
-    parser.add_argument("--json", help="writes the result to this file")
     return parser.parse_args()
 
 
 def main():
     options, part = arguments(), Part()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    open_many_files()
     with tempfile.TemporaryDirectory() as folder:
         redis, port = Redis(folder), free_port()
         command = [options.bin.resolve() / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url"]

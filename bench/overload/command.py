@@ -1,15 +1,13 @@
 """The rounds, one after the other: capacity and twice of it in turn; then a step up and back."""
 
-import argparse
 import statistics
 import time
-from pathlib import Path
 
-from contenders import ROOT, Ground, Missing
+from contenders import Ground, Missing
 from overload import arrivals, report
 from overload.account import account, goodput, is_good, percentile, recovered_s, settled_s, worst
 from overload.kinds import KINDS, Scene
-from part import Part
+from part import Part, argument_parser
 from stage import Programs
 
 FACTOR = 2.0
@@ -35,15 +33,13 @@ def main(about):
 
 
 def arguments(about):
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(about)
     parser.add_argument("--only", choices=KINDS, nargs="+", default=list(KINDS), help="these kinds of workers [all]")
     parser.add_argument("--deadlines", type=int, nargs="+", metavar="MS", help="these, not those of the kind")
     parser.add_argument("--rounds", type=int, default=3, help="at twice the capacity, each after one that finds it [3]")
     parser.add_argument("--seconds", type=float, default=10, help="of each round at twice the capacity [10]")
     parser.add_argument("--no-steps", dest="steps", action="store_false", help="without the step up and back")
     parser.add_argument("--smoke", action="store_true", help="one kind, one deadline, a second each: does it work?")
-    parser.add_argument("--bin", type=Path, default=ROOT / "target/release", help="the built programs [target/release]")
-    parser.add_argument("--json", help="write the result into this file")
     options = parser.parse_args()
     if options.smoke:
         options.only, options.deadlines, options.rounds, options.seconds = ["sleep"], [1_000], 1, 1

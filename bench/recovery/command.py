@@ -6,14 +6,12 @@ import os
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from contenders import Missing
-from part import Part
+from part import Part, argument_parser
 from recovery import fleets, kills
 from recovery.ears import Ears
-from stage import ROOT
 
 
 class Kind(NamedTuple):
@@ -62,12 +60,10 @@ def main(about):
 
 
 def arguments(about):
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(about)
     parser.add_argument("--only", type=_kinds, default=list(KINDS), help=f"some of {','.join(KINDS)} [all]")
     parser.add_argument("--rounds", type=int, default=2, help="how often each fleet is started [2]")
-    parser.add_argument("--bin", type=Path, default=ROOT / "target/release", help="the built programs [target/release]")
     parser.add_argument("--smoke", action="store_true", help="a kill or two of some; judges no figure")
-    parser.add_argument("--json", help="write the result into this file")
     return parser.parse_args()
 
 
