@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -14,6 +15,17 @@ from conftest import Process, Proxy, Server, until
 from tempest import CallFailed, Client, QueueFull, RedisAway, Reply, Request, WireError
 
 Start = Callable[..., Process]
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Does something beside a block, and has ended when the block has: its Redis goes with the test."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(10)
 
 
 @pytest.fixture
@@ -85,8 +97,8 @@ def test_parts_are_put_together_in_their_order(server: Server, client: Client) -
         for part in parts:
             server.redis.rpush(job["reply_to"], json.dumps({"id": job["id"], "attempt": 1, **part}))
 
-    threading.Thread(target=answer_in_parts, daemon=True).start()
-    reply = client.call("default", "url", Request("GET", "/"), timeout_s=5)
+    with beside(answer_in_parts):
+        reply = client.call("default", "url", Request("GET", "/"), timeout_s=5)
     assert (reply.status, reply.headers, reply.body) == (200, [("x", "y")], b"abc")
 
 
@@ -95,8 +107,7 @@ def test_an_unreadable_reply_is_bad_reply(server: Server, client: Client) -> Non
         job = json.loads(server.redis.blpop(["tempest:{default}"])[1])
         server.redis.rpush(job["reply_to"], "nonsense", json.dumps({"id": job["id"], "status": 99}))
 
-    threading.Thread(target=answer_badly, daemon=True).start()
-    with pytest.raises(CallFailed) as caught:
+    with beside(answer_badly), pytest.raises(CallFailed) as caught:
         client.call("default", "url", timeout_s=5)
     assert caught.value.code == "bad_reply"
 
