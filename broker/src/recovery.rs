@@ -257,15 +257,16 @@ impl Mode<'_> {
 
 /// Whether a worker belongs to the child process that was started with this tag (`TEMPEST_WORKER_TAG`).
 pub fn has_tag(worker: &WorkerId, tag: &str) -> bool {
-    let numbered = |id: &str| -> Option<bool> {
-        let (rest, number) = id.rsplit_once('-')?;
-        Some(number.bytes().all(|byte| byte.is_ascii_digit()) && ends_with_tag(rest, tag))
-    };
-    ends_with_tag(worker.as_str(), tag) || numbered(worker.as_str()).unwrap_or(false)
+    tags_of(worker).any(|of| of == tag)
 }
 
-fn ends_with_tag(id: &str, tag: &str) -> bool {
-    !tag.is_empty() && id.strip_suffix(tag).is_some_and(|rest| rest.ends_with('-'))
+/// What may be the tag of the child process a worker belongs to: its id ends in `-<tag>` or `-<tag>-<number>`.
+pub(crate) fn tags_of(worker: &WorkerId) -> impl Iterator<Item = &str> {
+    let mut parts = worker.as_str().rsplit('-');
+    let last = parts.next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    let before = parts.next().filter(|_| is_number);
+    std::iter::once(last).chain(before).filter(|tag| !tag.is_empty())
 }
 
 /// Waits for all; gives the sum, or the first error.
@@ -294,6 +295,8 @@ mod tests {
         assert!(!is("host-12-xabc", "abc"), "a tag is not the tail of another");
         assert!(!is("host-12-abc-x", "abc"));
         assert!(!is("host-12-abcd", "abc"));
+        assert!(is("host-12-34-2", "34"), "digits alone are a tag, too");
         assert!(!is("host-12-", ""), "an empty tag names nobody");
+        assert!(!is("host--2", ""), "nor does one before a number");
     }
 }

@@ -6,32 +6,33 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
 
 use bytes::Bytes;
-use redis::pipe;
+use redis::{Pipeline, pipe};
 use serde_json::Value;
 use tempest_protocol::{Queue, WorkerId, limits};
 
-use crate::{Broker, Error, clock::millis, look::QueueLook};
+use crate::{Broker, Error, clock::millis, look::QueueLook, recovery::tags_of};
 
 /// Children whose leases are kept while they rest.
 #[derive(Default)]
 pub(crate) struct Sheltered(RwLock<Children>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Children {
-    tags: HashSet<String>,
+    tags: Arc<HashSet<String>>,
     named: Option<Instant>,
 }
 
 impl Sheltered {
-    fn has(&self, worker: &WorkerId) -> bool {
-        let children = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let is_current = children.named.is_some_and(|at| at.elapsed() < limits::LEASE);
-        is_current && tags_of(worker).any(|tag| children.tags.contains(tag))
+    /// Their tags, as far as somebody has named them lately.
+    fn tags(&self) -> Arc<HashSet<String>> {
+        let Children { tags, named } = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_current = named.is_some_and(|at| at.elapsed() < limits::LEASE);
+        if is_current { tags } else { Arc::default() }
     }
 }
 
@@ -40,15 +41,14 @@ impl Broker {
     /// and not be stopped. It is forgotten after [`limits::LEASE`]: say it each second.
     pub fn shelter(&self, tags: HashSet<String>) {
         *self.sheltered().0.write().unwrap_or_else(PoisonError::into_inner) =
-            Children { tags, named: Some(Instant::now()) };
+            Children { tags: Arc::new(tags), named: Some(Instant::now()) };
     }
 }
 
 /// How a worker rests that says of itself `"resting": true`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// It beats more rarely, each time for longer.
-    #[default]
     Slow,
     /// It beats no more until it has something to do or to say: its supervisor keeps its lease.
     Kept,
@@ -71,26 +71,19 @@ impl Renewals {
     /// Errors: Redis is away or refuses.
     pub(crate) async fn renew(&mut self, broker: &Broker, looks: &[QueueLook]) -> Result<(), Error> {
         let mut before = std::mem::take(&mut self.resting);
+        let tags = broker.sheltered().tags();
+        if tags.is_empty() {
+            return Ok(()); // this process has no children
+        }
         let mut commands = pipe();
         for look in looks {
-            let busy: HashSet<_> =
-                look.entries.iter().filter(|entry| entry.held > 0).map(|entry| &entry.worker).collect();
-            let idle = look.leases.iter().filter(|(worker, _)| !busy.contains(worker));
-            for (worker, lease) in idle.filter(|(worker, _)| broker.sheltered().has(worker)) {
+            for (worker, lease) in
+                idle(look).filter(|(worker, _)| tags_of(worker).any(|tag| tags.contains(tag)))
+            {
                 let name = (look.queue.clone(), worker.clone());
                 let key = broker.keys().lease(&look.queue, worker);
-                let about = match lease {
-                    Some(about) if says_it_rests(about) => {
-                        commands.cmd("PEXPIRE").arg(key).arg(millis(limits::LEASE));
-                        about.clone()
-                    }
-                    Some(_) => continue,
-                    None => {
-                        let Some(about) = before.remove(&name) else { continue };
-                        let lease = commands.cmd("SET").arg(key).arg(about.as_ref());
-                        lease.arg("NX").arg("PX").arg(millis(limits::LEASE));
-                        about
-                    }
+                let Some(about) = renewal(key, lease.as_ref(), before.remove(&name), &mut commands) else {
+                    continue;
                 };
                 self.resting.insert(name, about);
             }
@@ -99,11 +92,35 @@ impl Renewals {
     }
 }
 
-fn says_it_rests(about: &[u8]) -> bool {
-    serde_json::from_slice(about).is_ok_and(|about| rests(&about))
+/// The workers of a queue that hold nothing, and their leases.
+fn idle(look: &QueueLook) -> impl Iterator<Item = (&WorkerId, &Option<Bytes>)> {
+    let held = look.entries.iter().filter(|entry| entry.held > 0);
+    let busy: HashSet<_> = held.map(|entry| &entry.worker).collect();
+    look.leases.iter().filter(move |(worker, _)| !busy.contains(worker))
 }
 
-/// What may be the tag of the child a worker belongs to: `…-<tag>` or `…-<tag>-<number>`.
-fn tags_of(worker: &WorkerId) -> impl Iterator<Item = &str> {
-    worker.as_str().rsplit('-').take(2)
+/// Adds what renews a lease: one that is there and says so, or one that said so before. Gives what stands in it.
+fn renewal(
+    key: String,
+    lease: Option<&Bytes>,
+    before: Option<Bytes>,
+    commands: &mut Pipeline,
+) -> Option<Bytes> {
+    let lasts = millis(limits::LEASE);
+    match lease {
+        Some(about) => {
+            let about = says_it_rests(about).then(|| about.clone())?;
+            commands.cmd("PEXPIRE").arg(key).arg(lasts);
+            Some(about)
+        }
+        None => {
+            let about = before?;
+            commands.cmd("SET").arg(key).arg(about.as_ref()).arg("NX").arg("PX").arg(lasts);
+            Some(about)
+        }
+    }
+}
+
+fn says_it_rests(about: &[u8]) -> bool {
+    serde_json::from_slice(about).is_ok_and(|about| rests(&about))
 }

@@ -176,7 +176,7 @@ impl Place {
 
     /// Up to `count` slots that nothing lies in, and the lane of a source.
     pub(super) fn free(&self, place: usize, source: usize, count: usize) -> (Lane, Vec<Spot>) {
-        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.known.is_empty() && !slot.claiming);
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
         (self.sources[source].lane, free.map(|(slot, _)| Spot { place, slot }).take(count).collect())
     }
 
@@ -201,28 +201,23 @@ impl Place {
         beats: &watch::Receiver<Beats>,
     ) -> Vec<BoxFuture<'static, Came>> {
         let mut claims = Vec::new();
-        let empty = |slots: &[Slot]| {
-            let empty = slots.iter().filter(|slot| slot.known.is_empty() && !slot.claiming);
-            empty.map(|slot| slot.run.clone()).collect()
-        };
         for (index, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.is_ready()) {
-            let free = |slot: &Slot| slot.known.is_empty() && !slot.claiming;
-            let Some(slot) = self.slots.iter().position(free) else { break };
+            let Some(slot) = self.slots.iter().position(Slot::is_free) else { break };
             let Some(mut link) = source.link.take() else { continue };
-            let lookout =
-                source.idle.then(|| Lookout { worker: self.worker.clone(), empty: empty(&self.slots) });
+            let lookout = source.idle.then(|| {
+                let empty = self.slots.iter().filter(|slot| slot.is_free());
+                Lookout { worker: self.worker.clone(), empty: empty.map(|slot| slot.run.clone()).collect() }
+            });
             self.slots[slot].claiming = true;
             (source.woken, source.not_before) = (false, None);
             let (run, lane, beats) = (self.slots[slot].run.clone(), source.lane, beats.clone());
             let claim = async move {
                 let (lapses, asked) = (beats.borrow().lapses, Instant::now());
-                let (answer, odd) = match lookout {
-                    None => (link.claim(lane, &run).await, None),
-                    Some(lookout) => match link.claim_idle(lane, &run, &lookout).await {
-                        Ok((job, odd)) => (Ok(job), odd),
-                        Err(error) => (Err(error), None),
-                    },
+                let came = match lookout {
+                    None => link.claim(lane, &run).await.map(|job| (job, None)),
+                    Some(lookout) => link.claim_idle(lane, &run, &lookout).await,
                 };
+                let (answer, odd) = came.map_or_else(|error| (Err(error), None), |(job, odd)| (Ok(job), odd));
                 let waited = asked.elapsed() > AT_ONCE;
                 Came { spot: Spot { place, slot }, source: index, lapses, waited, odd, link, answer }
             };
@@ -264,6 +259,13 @@ impl Place {
     /// The lane a job is to go back to: its own, if it can be read.
     pub(super) fn lane_of(&self, frame: &Bytes, keys: &Keys) -> Lane {
         Job::decode(frame.clone(), keys).map(|job| job.envelope.lane).unwrap_or_default()
+    }
+}
+
+impl Slot {
+    /// Whether nothing lies in it and no claim is under way that would put something there.
+    fn is_free(&self) -> bool {
+        self.known.is_empty() && !self.claiming
     }
 }
 
