@@ -17,13 +17,13 @@ CI=true that is a failure too.
 
 import os
 import statistics
-import subprocess
 import sys
 
 import contenders
 import load
 from measured import cpu_seconds, proportional_bytes, resident_bytes
 from part import Part, argument_parser
+from private import Redis
 from stage import Programs
 
 # (ours, peer, connections, figure, limit, at least): what the ratio of ours to the peer's must be.
@@ -46,24 +46,12 @@ NOTES = [
 ]
 
 
-def redis_counts(port):
-    """What Redis has done so far: calls by command, and seconds of a processor."""
-    command = ["redis-cli", "-p", str(port), "info", "everything"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    fields = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
-    calls = {
-        name.removeprefix("cmdstat_"): int(value.split(",")[0].removeprefix("calls="))
-        for name, value in fields.items()
-        if name.startswith("cmdstat_") and name != "cmdstat_info"
-    }
-    return calls, float(fields["used_cpu_user"]) + float(fields["used_cpu_sys"])
-
-
 def one_run(contender, connections, seconds):
     """The figures of one run against one contender, with what its processes and its Redis did meanwhile."""
     trees = contender.processes()
     cpu = {name: sum(map(cpu_seconds, tree)) for name, tree in trees.items()}
-    redis = redis_counts(contender.redis_port) if contender.redis_port else None
+    redis = Redis(contender.redis_port) if contender.redis_port else None
+    before = redis.counts() if redis else None
     refused = contender.refusals()
     figures = load.run(contender.port, connections, seconds)
     requests = max(1, figures["requests"])
@@ -73,10 +61,10 @@ def one_run(contender, connections, seconds):
         more = {code: count - refused.get(code, 0) for code, count in contender.refusals().items()}
         figures["errors"] += f" (refused: {', '.join(f'{count} {code}' for code, count in more.items() if count)})"
     if redis:
-        calls, cpu_s = redis_counts(contender.redis_port)
-        made = {name: (count - redis[0].get(name, 0)) / requests for name, count in calls.items()}
+        calls, cpu_s = redis.counts()
+        made = {name: (count - before[0].get(name, 0)) / requests for name, count in calls.items()}
         figures["redis_calls"] = {name: count for name, count in made.items() if count > 0.0005}
-        figures["redis_cpu_us"] = (cpu_s - redis[1]) / requests * 1e6
+        figures["redis_cpu_us"] = (cpu_s - before[1]) / requests * 1e6
     return figures
 
 

@@ -28,6 +28,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
+import private  # noqa: E402
 from crowd import frame, get_http2  # noqa: E402
 from measured import cpu_seconds, open_many_files, resident_bytes, running, wait_for  # noqa: E402
 from part import Part, argument_parser  # noqa: E402
@@ -122,7 +123,7 @@ def read_for(selector, seconds, done=lambda: False):
             key.data.read()
 
 
-def measure(kind, process, port, redis_port, options):
+def measure(kind, process, port, redis, options):
     """The figures of one server, as a row of the table and by name."""
     wait_for(port)
     time.sleep(1)
@@ -142,8 +143,7 @@ def measure(kind, process, port, redis_port, options):
     cpu = (cpu_seconds(process.pid) - cpu) / (time.monotonic() - clock)
     beats = sum(client.beats for client in clients) - beats
     idle = max(idle, resident_bytes(process.pid))
-    publish = ["redis-cli", "-p", str(redis_port), "publish", "bench", '["ping"]']
-    subprocess.run(publish, check=True, capture_output=True)
+    redis.ask("publish", "bench", '["ping"]')
     read_for(selector, 20, lambda: all(client.heard() for client in clients))
     heard = sum(client.heard() for client in clients)
     for client in clients:
@@ -207,12 +207,10 @@ def serve(kind, folder, options):
     front = [built / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url", url, "--admin-listen", ""]
     if kind in ("tls", "http2"):
         front, port = front + tls, tls_port
-    redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    with running(redis, stdout=subprocess.DEVNULL):
-        wait_for(redis_port)
+    with private.redis(redis_port, folder) as redis:
         command = [built / "embed"] if kind == "axum" else front
         with running(command, env=environment, stdout=subprocess.DEVNULL, cwd=folder) as server:
-            return measure(kind, server, port, redis_port, options)
+            return measure(kind, server, port, redis, options)
 
 
 def main():

@@ -24,6 +24,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "acceptance"))
 
+import private  # noqa: E402
 from measured import cpu_seconds, open_many_files, running, wait_for  # noqa: E402
 from part import Part, argument_parser  # noqa: E402
 from stage import free_ports  # noqa: E402
@@ -35,35 +36,20 @@ PATIENCE_S = 120
 AT_ONCE = 50  # so many start side by side: one that cannot connect within a second gives up
 
 
-class Redis:
-    """A private server, asked by redis-cli."""
-
-    def __init__(self, port, pid):
-        self.port, self.pid = port, pid
-
-    def ask(self, *words):
-        command = ["redis-cli", "-p", str(self.port), *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    def commands(self):
-        """How often each command was called."""
-        lines = [line.split(":") for line in self.ask("INFO", "commandstats").splitlines() if ":" in line]
-        return {name.removeprefix("cmdstat_"): int(said.split(",")[0].removeprefix("calls=")) for name, said in lines}
-
-    def wait_for_workers(self, count):
-        """Waits until so many are registered."""
-        end = time.monotonic() + PATIENCE_S
-        while (there := int(self.ask("SCARD", "tempest:{default}:workers"))) < count:
-            if time.monotonic() > end:
-                sys.exit(f"only {there} of {count} workers came")
-            time.sleep(0.2)
+def wait_for_workers(redis, count):
+    """Waits until so many are registered."""
+    end = time.monotonic() + PATIENCE_S
+    while (there := int(redis.ask("SCARD", "tempest:{default}:workers"))) < count:
+        if time.monotonic() > end:
+            sys.exit(f"only {there} of {count} workers came")
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
 def started(kind, options, folder, redis, port):
     """A front and the workers."""
     built = options.bin.resolve()
-    environment = {"PATH": os.environ["PATH"], "TEMPEST_REDIS_URL": f"redis://127.0.0.1:{redis.port}"}
+    environment = {"PATH": os.environ["PATH"], "TEMPEST_REDIS_URL": redis.url}
     listen = ["--listen", f"127.0.0.1:{port}", "--admin-listen", "", "--log", "error"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "env": environment}
     with contextlib.ExitStack() as stack:
@@ -76,26 +62,25 @@ def started(kind, options, folder, redis, port):
             for number in range(1, options.workers + 1):
                 stack.enter_context(running([built / "hello-rust"], **quiet))
                 if number % AT_ONCE == 0:
-                    redis.wait_for_workers(number)
+                    wait_for_workers(redis, number)
         wait_for(port)
-        redis.wait_for_workers(options.workers)
+        wait_for_workers(redis, options.workers)
         yield
 
 
 def measure(kind, options, folder):
     """The figures of one way to start them."""
     redis_port, port = free_ports(2)
-    command = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    with running([*command, "--maxclients", "20000"], stdout=subprocess.DEVNULL) as server:
-        wait_for(redis_port)
-        redis = Redis(redis_port, server.pid)
-        with started(kind, options, folder, redis, port):
-            time.sleep(options.settle or SETTLE_S[kind])
-            before, cpu, clock = (redis.commands(), cpu_seconds(redis.pid), time.monotonic())
-            time.sleep(options.seconds)
-            seconds, cpu = time.monotonic() - clock, cpu_seconds(redis.pid) - cpu
-            after = redis.commands()
-            answered = sum(answers(port) for _ in range(options.workers))
+    with (
+        private.redis(redis_port, folder, "--maxclients", "20000") as redis,
+        started(kind, options, folder, redis, port),
+    ):
+        time.sleep(options.settle or SETTLE_S[kind])
+        (before, _), cpu, clock = redis.counts(), cpu_seconds(redis.pid), time.monotonic()
+        time.sleep(options.seconds)
+        seconds, cpu = time.monotonic() - clock, cpu_seconds(redis.pid) - cpu
+        after, _ = redis.counts()
+        answered = sum(answers(port) for _ in range(options.workers))
     calls = {name: (count - before.get(name, 0)) / seconds / options.workers for name, count in after.items()}
     return {"kind": kind, "percent": 100 * cpu / seconds, "calls": calls, "answered": answered}
 

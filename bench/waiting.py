@@ -14,8 +14,13 @@ import sys
 import tempfile
 import time
 
+import private
 from measured import open_many_files, proportional_bytes, resident_bytes, running, wait_for
-from part import Part, argument_parser
+from part import ROOT, Part, argument_parser
+
+sys.path.insert(0, str(ROOT / "acceptance"))
+
+from stage import free_ports
 
 # What a browser sends, some 700 bytes.
 HEAD = (
@@ -30,31 +35,11 @@ HEAD = (
 )
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Redis:
-    """A private server, asked by redis-cli."""
-
-    def __init__(self, folder):
-        self.port = free_port()
-        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-
-    def ask(self, *words):
-        command = ["redis-cli", "-p", str(self.port), *map(str, words)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def used_bytes(self):
-        info = self.ask("INFO", "memory")
-        return int(next(line for line in info.splitlines() if line.startswith("used_memory:")).split(":")[1])
-
-    def pretend_a_worker(self):
-        self.ask("SADD", "tempest:queues", "default")
-        self.ask("SADD", "tempest:{default}:workers", "bench-0-0.0")
-        self.ask("SET", "tempest:{default}:lease:bench-0-0", "{}", "PX", "600000")
+def pretend_a_worker(redis):
+    """Registers one that takes nothing."""
+    redis.ask("SADD", "tempest:queues", "default")
+    redis.ask("SADD", "tempest:{default}:workers", "bench-0-0.0")
+    redis.ask("SET", "tempest:{default}:lease:bench-0-0", "{}", "PX", "600000")
 
 
 def wait_until_all_wait(redis, count):
@@ -68,7 +53,7 @@ def wait_until_all_wait(redis, count):
 
 def memory(front, redis):
     """Resident and proportional bytes of the front, bytes Redis uses for itself and for data."""
-    return resident_bytes(front.pid), proportional_bytes(front.pid), redis.used_bytes()
+    return resident_bytes(front.pid), proportional_bytes(front.pid), int(redis.info()["used_memory"])
 
 
 def measure(redis, front, port, options, part):
@@ -108,13 +93,11 @@ def main():
     options, part = arguments(), Part()
     open_many_files()
     with tempfile.TemporaryDirectory() as folder:
-        redis, port = Redis(folder), free_port()
-        command = [options.bin.resolve() / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--redis-url"]
-        command += [f"redis://127.0.0.1:{redis.port}", "--timeout-ms", "600000", "--log", "error"]
-        command += ["--admin-listen", ""]
-        with running(redis.command, stdout=subprocess.DEVNULL):
-            wait_for(redis.port, 10)
-            redis.pretend_a_worker()
+        redis_port, port = free_ports(2)
+        command = [options.bin.resolve() / "tempest", "front", "--listen", f"127.0.0.1:{port}", "--admin-listen", ""]
+        command += ["--redis-url", f"redis://127.0.0.1:{redis_port}", "--timeout-ms", "600000", "--log", "error"]
+        with private.redis(redis_port, folder) as redis:
+            pretend_a_worker(redis)
             with running(command, stdout=subprocess.DEVNULL, cwd=folder, env={"PATH": os.environ["PATH"]}) as front:
                 wait_for(port)
                 measure(redis, front, port, options, part)
