@@ -57,9 +57,9 @@ pub(crate) struct Scripts {
 impl Default for Scripts {
     fn default() -> Self {
         Self {
-            recover: Script::new(include_str!("lua/recover.lua")),
-            promote: Script::new(include_str!("lua/promote.lua")),
-            bury: Script::new(include_str!("lua/bury.lua")),
+            recover: Script::new(scripts::RECOVER),
+            promote: Script::new(scripts::PROMOTE),
+            bury: Script::new(scripts::BURY),
         }
     }
 }

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 
 use crate::{
-    Encoding, Failure, Job,
+    Encoding, Error, Failure, Job, Keys,
     frame::{self, ExtIn},
     limits::INTEGER_MAX,
-    writer::{MapWriter, put_integer, put_map_header, put_text},
+    writer::{MapWriter, put_integer},
 };
 
 const ARGS: ExtIn = ExtIn::Field("args");
@@ -23,24 +23,18 @@ pub fn later(job: &Job) -> Bytes {
 /// brought along (it came from `dead` before) are replaced.
 pub fn dead(job: &Job, failure: &Failure, died_at_ms: u64) -> Bytes {
     let encoding = job.encoding();
-    let fields = frame::fields(job.frame(), ARGS).unwrap_or_default();
-    let own: Vec<_> = fields.iter().filter(|(name, _)| !matches!(&**name, "error" | "died_at")).collect();
-    let mut out = Vec::with_capacity(job.frame().len() + 128 + failure.message.len());
-    put_map_header(&mut out, encoding, own.len() + 2);
-    put_key(&mut out, encoding, "error");
-    put_failure(&mut out, encoding, failure);
-    put_comma(&mut out, encoding);
-    put_key(&mut out, encoding, "died_at");
-    put_integer(&mut out, encoding, died_at_ms.min(INTEGER_MAX));
-    for (name, value) in own {
-        put_comma(&mut out, encoding);
-        put_key(&mut out, encoding, name);
-        out.extend_from_slice(value.bytes());
-    }
-    if encoding == Encoding::Json {
-        out.push(b'}');
-    }
-    out.into()
+    let (mut error, mut at) = (Vec::with_capacity(64 + failure.message.len()), Vec::with_capacity(16));
+    put_failure(&mut error, encoding, failure);
+    put_integer(&mut at, encoding, died_at_ms.min(INTEGER_MAX));
+    frame::remake(job.frame(), encoding, &[("error", &error), ("died_at", &at)], &[])
+}
+
+/// The job of a member of `dead` as it is pushed again: what `dead` said of it is gone, and its attempts begin anew.
+///
+/// Errors: `bad_job` or another code of decoding: it is no job, and never was.
+pub fn revived(member: &Bytes, keys: &Keys) -> Result<Job, Error> {
+    let job = Job::decode(member.clone(), keys)?;
+    Job::decode(frame::remake(member, job.encoding(), &[], &["error", "died_at", "attempt"]), keys)
 }
 
 /// The member of `dead` for bytes that are no job: a JSON map of `raw_base64`, `error` and `died_at`.
@@ -65,37 +59,24 @@ fn put_failure(out: &mut Vec<u8>, encoding: Encoding, failure: &Failure) {
     map.end();
 }
 
-fn put_key(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
-    put_text(out, encoding, name);
-    if encoding == Encoding::Json {
-        out.push(b':');
-    }
-}
-
-fn put_comma(out: &mut Vec<u8>, encoding: Encoding) {
-    if encoding == Encoding::Json {
-        out.push(b',');
-    }
-}
-
 /// Why a member of `dead` was given up; none if it does not say.
 pub fn failure_of(member: &[u8]) -> Option<Failure> {
     #[derive(serde::Deserialize)]
-    struct Error {
+    struct Said {
         code: String,
         #[serde(default)]
         message: String,
     }
     let fields = frame::fields(member, ARGS).ok()?;
     let error = fields.iter().rev().find(|(name, _)| name == "error")?.1;
-    let error: Error = error.parse().ok()?;
+    let error: Said = error.parse().ok()?;
     Some(Failure { code: error.code, message: error.message })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Keys};
+    use crate::Code;
 
     fn job(frame: &[u8]) -> Job {
         Job::decode(Bytes::copy_from_slice(frame), &Keys::default()).expect("a job")
@@ -121,6 +102,11 @@ mod tests {
         let again = super::dead(&job(&dead), &Failure::new(Code::Expired, "late"), 5);
         assert_eq!(failure_of(&again).map(|failure| failure.code), Some("expired".into()));
         assert_eq!(again.windows(9).filter(|bytes| bytes == b"\"died_at\"").count(), 1);
+        let revived = revived(&again, &Keys::default()).expect("a job");
+        assert_eq!(
+            std::str::from_utf8(revived.frame()).expect("JSON"),
+            r#"{"action":"mail","args":{"n":9007199254740993,"x":1.0,"e":[]},"own":[ 1 ]}"#
+        );
     }
 
     #[test]

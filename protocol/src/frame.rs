@@ -9,6 +9,7 @@ use crate::{
     Code, Error,
     field::{Fields, Value},
     json, msgpack,
+    writer::{put_map_header, put_name},
 };
 
 /// How a frame is written.
@@ -109,6 +110,45 @@ pub(crate) fn fields(frame: &[u8], ext: ExtIn) -> Result<Vec<(Cow<'_, str>, Valu
     let mut fields = Vec::with_capacity(16);
     entries(frame, ext, |name, value| fields.push((name, value)))?;
     Ok(fields)
+}
+
+/// The maps of a list, each as it stands there.
+///
+/// Errors: `bad_job` if it is no list, or something in it is no map.
+pub(crate) fn items(list: &Raw) -> Result<Vec<Bytes>, Error> {
+    let mut maps = Vec::new();
+    let mut take = |value: &[u8]| maps.push(list.bytes.slice_ref(value));
+    match list.encoding {
+        Encoding::Json => json::items(json::text(&list.bytes)?, |value| take(value.text.as_bytes()))?,
+        Encoding::MsgPack => msgpack::items(&list.bytes, take)?,
+    }
+    if maps.iter().all(|map| Encoding::of(map) == Ok(list.encoding)) {
+        Ok(maps)
+    } else {
+        Err(Error::new(Code::BadJob, "a job is a map"))
+    }
+}
+
+/// The same map with these fields in front, written in its encoding, and without those of these names: every other byte of
+/// a value stays as it is.
+pub(crate) fn remake(frame: &[u8], encoding: Encoding, front: &[(&str, &[u8])], without: &[&str]) -> Bytes {
+    let fields = fields(frame, ExtIn::Field("args")).unwrap_or_default();
+    let is_kept = |name: &str| !without.contains(&name) && front.iter().all(|(other, _)| *other != name);
+    let kept = fields.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (&**name, value.bytes()));
+    let all: Vec<_> = front.iter().copied().chain(kept).collect();
+    let mut out = Vec::with_capacity(frame.len() + front.iter().map(|(_, value)| value.len() + 16).sum::<usize>());
+    put_map_header(&mut out, encoding, all.len());
+    for (place, (name, value)) in all.into_iter().enumerate() {
+        if encoding == Encoding::Json && place > 0 {
+            out.push(b',');
+        }
+        put_name(&mut out, encoding, name);
+        out.extend_from_slice(value);
+    }
+    if encoding == Encoding::Json {
+        out.push(b'}');
+    }
+    out.into()
 }
 
 /// A value that was received and not looked into: the arguments of a job or the result of a reply.

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    Action, Code, Encoding, Error, HttpRequest, JobId, Keys, Raw,
+    Action, Background, Code, Encoding, Error, Holds, HttpRequest, JobId, Keys, Raw, Tag,
+    background::{group_of, list_of_maps},
     field::{Field, fields},
     frame::{self, ExtIn},
     limits::{ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX},
@@ -78,6 +79,8 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// Id of the session the request belongs to.
     pub session: Option<String>,
+    /// What only background jobs say; none: nothing of it.
+    pub background: Option<Box<Background>>,
 }
 
 impl Envelope {
@@ -94,6 +97,7 @@ impl Envelope {
             queued_at_ms: None,
             traceparent: None,
             session: None,
+            background: None,
         }
     }
 
@@ -132,13 +136,21 @@ impl Envelope {
         map.integer_if("queued_at", self.queued_at_ms);
         map.text_if("traceparent", self.traceparent.as_deref());
         map.text_if("session", self.session.as_deref());
+        if let Some(background) = &self.background {
+            background.write(&mut map);
+        }
         args(&mut map);
         map.end();
         out.into()
     }
 
     /// Everything as the fields say, in this order: of several that are wrong the first is told.
-    fn of(fields: &Fields<'_>, keys: &Keys) -> Result<Self, Error> {
+    fn of(
+        fields: &Fields<'_>,
+        keys: &Keys,
+        encoding: Encoding,
+        frame: &Bytes,
+    ) -> Result<Self, Error> {
         let action = fields.action().given().ok_or_else(|| Error::new(BAD, "action is required"))?;
         Ok(Self {
             action: named(Action::new(action.text(BAD)?))?,
@@ -151,6 +163,7 @@ impl Envelope {
             queued_at_ms: fields.queued_at().read(|field| field.integer(BAD))?,
             traceparent: fields.traceparent().read(text)?,
             session: fields.session().read(text)?,
+            background: background(fields, encoding, frame)?,
         })
     }
 }
@@ -159,7 +172,33 @@ const BAD: Code = Code::BadJob;
 
 fields! {
     /// What is read of a job.
-    Fields: id reply_to action deadline attempt attempts lane queued_at traceparent session args
+    Fields: id reply_to action deadline attempt attempts lane queued_at traceparent session keep unique unique_while key group then input args
+}
+
+/// What only background jobs say.
+fn background(
+    fields: &Fields<'_>,
+    encoding: Encoding,
+    frame: &Bytes,
+) -> Result<Option<Box<Background>>, Error> {
+    let said = [fields.keep, fields.unique, fields.key, fields.group, fields.then, fields.input];
+    if said.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let cut = |field: Field<'_>| frame.slice_ref(field.bytes());
+    let background = Background {
+        keep_ms: fields.keep().read(|field| field.integer(BAD))?.unwrap_or(0),
+        unique: fields.unique().read(|field| named(Tag::new(field.text(BAD)?)))?,
+        unique_while: fields
+            .unique_while()
+            .read(|field| named(field.text(BAD)?.parse::<Holds>()))?
+            .unwrap_or_default(),
+        key: fields.key().read(|field| named(Tag::new(field.text(BAD)?)))?,
+        group: fields.group().read(|field| named(group_of(&field.text(BAD)?)))?,
+        then: fields.then().read(|field| named(list_of_maps(encoding, cut(field))))?,
+        input: fields.input().read(|field| Ok(Raw::new(encoding, cut(field))))?,
+    };
+    Ok(Some(Box::new(background)).filter(|background| !background.is_empty()))
 }
 
 fn text(field: Field<'_>) -> Result<String, Error> {
@@ -196,7 +235,7 @@ impl Job {
     pub fn decode(frame: Bytes, keys: &Keys) -> Result<Self, Error> {
         let mut fields = Fields::default();
         let encoding = frame::read(&frame, ExtIn::Field("args"), &mut fields)?;
-        let envelope = Envelope::of(&fields, keys)?;
+        let envelope = Envelope::of(&fields, keys, encoding, &frame)?;
         let args = match fields.args().given() {
             Some(field) => Raw::new(encoding, frame.slice_ref(field.bytes())),
             None => Raw::null(encoding),

@@ -1,6 +1,6 @@
 //! Every key of the bus, a function each (SPEC "Keys"). Literal braces keep a queue in one Cluster slot.
 
-use crate::{Lane, Mailbox, Prefix, Queue, Topic, WorkerId};
+use crate::{Group, JobId, Lane, Mailbox, Prefix, Queue, Tag, Topic, WorkerId};
 
 /// Makes the Redis keys and channels of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,81 @@ impl Keys {
     /// ZSET: jobs given up, by time of death.
     pub fn dead(&self, queue: &Queue) -> String {
         self.of_queue(queue, ":dead")
+    }
+
+    /// HASH with an expiry: what is known of a background job.
+    pub fn record(&self, queue: &Queue, id: &JobId) -> String {
+        self.of_queue(queue, &format!(":job:{id}"))
+    }
+
+    /// LIST with an expiry: lines that a background job wrote.
+    pub fn log(&self, queue: &Queue, id: &JobId) -> String {
+        self.of_queue(queue, &format!(":job:{id}:log"))
+    }
+
+    /// LIST of one reply, with an expiry: what came out of a background job.
+    pub fn result(&self, queue: &Queue, id: &JobId) -> String {
+        self.of_queue(queue, &format!(":job:{id}:result"))
+    }
+
+    /// STRING with an expiry: which job holds a unique key.
+    pub fn unique(&self, queue: &Queue, key: &Tag) -> String {
+        self.of_queue(queue, &format!(":unique:{key}"))
+    }
+
+    /// HASH: what limits a queue: `paused`, `concurrency`, `rate`, `per`, `per_key`.
+    pub fn limits(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":limits")
+    }
+
+    /// SET of `<worker>.<slot>`: who was given a job while the queue had a limit of concurrency.
+    pub fn running(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":running")
+    }
+
+    /// STRING with an expiry: until when what was started uses up the rate, in µs.
+    pub fn rate(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":rate")
+    }
+
+    /// SET of `<worker>.<slot>`: who runs jobs of a key.
+    pub fn key(&self, queue: &Queue, key: &Tag) -> String {
+        self.of_queue(queue, &format!(":key:{key}"))
+    }
+
+    /// LIST: jobs of a key that are set aside.
+    pub fn aside(&self, queue: &Queue, key: &Tag) -> String {
+        self.of_queue(queue, &format!(":aside:{key}"))
+    }
+
+    /// SET: the keys of a queue that have jobs set aside.
+    pub fn asides(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":asides")
+    }
+
+    /// HASH: the schedules of a queue, by name.
+    pub fn schedules(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":schedules")
+    }
+
+    /// ZSET: the names of schedules by the time at which they are due.
+    pub fn due(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":due")
+    }
+
+    /// HASH with an expiry: a group of jobs.
+    pub fn group(&self, queue: &Queue, group: &Group) -> String {
+        self.of_queue(queue, &format!(":group:{group}"))
+    }
+
+    /// SET with an expiry: the ids of those jobs of a group that are not done.
+    pub fn pending(&self, queue: &Queue, group: &Group) -> String {
+        self.of_queue(queue, &format!(":group:{group}:pending"))
+    }
+
+    /// HASH with an expiry: the results of a group's jobs by their ids, in JSON.
+    pub fn results(&self, queue: &Queue, group: &Group) -> String {
+        self.of_queue(queue, &format!(":group:{group}:results"))
     }
 
     /// Channel: `cancel <id>`, `kill <id> <ms>`, `drain`, `drain <worker>`.

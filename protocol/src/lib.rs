@@ -5,6 +5,7 @@
 //! cases every language must pass are `protocol/vectors/*.json`.
 
 mod backoff;
+mod background;
 mod code;
 pub mod dead;
 mod event;
@@ -21,6 +22,7 @@ mod msgpack;
 mod name;
 mod reply;
 mod scan;
+pub mod scripts;
 mod writer;
 
 pub use backoff::{Backoff, RECONNECT, RETRY};
@@ -29,7 +31,8 @@ pub use event::Event;
 pub use frame::{Encoding, Raw};
 pub use headers::Headers;
 pub use http::HttpRequest;
+pub use background::{Background, Following, Holds, completing, following};
 pub use job::{Envelope, Job, Lane};
 pub use key::Keys;
-pub use name::{Action, JobId, Mailbox, Prefix, Queue, Topic, WorkerId};
+pub use name::{Action, Group, JobId, Mailbox, Prefix, Queue, Schedule, Tag, Topic, WorkerId};
 pub use reply::{Content, Failure, Reply, Timing};

@@ -58,6 +58,20 @@ pub const CANCEL_DEPTH_MAX: u64 = 1_000;
 pub const DEAD_JOBS_MAX: usize = 10_000;
 /// Age of the oldest entry kept in `dead`.
 pub const DEAD_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a record of a background job lives after the last that was heard of the job, while it lives.
+pub const RECORD_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest that a record and a result are kept after the end of their job.
+pub const KEEP_MAX: Duration = RECORD_AGE_MAX;
+/// A job that has run for so long says in its record that it runs.
+pub const TELL_RUNNING: Duration = Duration::from_millis(10);
+/// Lines kept of a job's log.
+pub const LOG_LINES_MAX: usize = 1_000;
+/// Bytes of such a line, and of the progress a job tells.
+pub const LOG_LINE_BYTES_MAX: usize = 4 << 10;
+/// Jobs in one group.
+pub const GROUP_JOBS_MAX: usize = 10_000;
+/// How long a worker waits that found as many jobs running as a limit allows.
+pub const LIMITED_PAUSE: Duration = Duration::from_millis(100);
 /// Attempts of a job without `reply_to`.
 pub const ATTEMPTS_BACKGROUND: u64 = 3;
 /// Attempts of a job somebody waits for.

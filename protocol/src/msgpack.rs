@@ -19,6 +19,17 @@ pub(crate) fn entries<'a>(
     if walk.rest.is_empty() { Ok(()) } else { Err(bad("bytes after the map")) }
 }
 
+/// Walks over the items of a MessagePack list that stands in a frame.
+pub(crate) fn items<'a>(list: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Result<(), Error> {
+    let mut walk = Walk { rest: list };
+    for _ in 0..walk.list_header()? {
+        let begin = walk.rest;
+        walk.skip(2, false)?;
+        take(&begin[..begin.len() - walk.rest.len()]);
+    }
+    if walk.rest.is_empty() { Ok(()) } else { Err(bad("bytes after the list")) }
+}
+
 /// What a `str` says; none for anything else, also for `bin`.
 #[inline]
 pub(crate) fn string(value: &[u8]) -> Option<&str> {
@@ -71,6 +82,15 @@ impl<'a> Walk<'a> {
             0xde => self.length(2),
             0xdf => self.length(4),
             _ => Err(bad("not a map")),
+        }
+    }
+
+    fn list_header(&mut self) -> Result<usize, Error> {
+        match self.byte()? {
+            byte @ 0x90..=0x9f => Ok(usize::from(byte & 0x0f)),
+            0xdc => self.length(2),
+            0xdd => self.length(4),
+            _ => Err(bad("not a list")),
         }
     }
 

@@ -4,7 +4,7 @@ use rmp::encode as mp;
 
 use crate::{Encoding, Headers, Raw, json};
 
-/// Writes one map of at most fifteen fields.
+/// Writes one map. More than fifteen fields cost a move of what is written.
 pub(crate) struct MapWriter<'a> {
     out: &'a mut Vec<u8>,
     encoding: Encoding,
@@ -29,8 +29,11 @@ impl<'a> MapWriter<'a> {
         match self.encoding {
             Encoding::Json => self.out.push(b'}'),
             Encoding::MsgPack => {
-                debug_assert!(self.fields < 16, "a fixmap has at most fifteen fields");
-                self.out[self.begin] |= self.fields;
+                if self.fields < 16 {
+                    self.out[self.begin] |= self.fields;
+                } else {
+                    self.out.splice(self.begin..=self.begin, [0xde, 0, self.fields]);
+                }
             }
         }
     }
@@ -186,7 +189,7 @@ fn put_value(out: &mut Vec<u8>, encoding: Encoding, value: &[u8]) {
 
 /// The name of an entry, and what stands between it and its value.
 #[inline]
-fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
+pub(crate) fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
     put_text(out, encoding, name);
     if encoding == Encoding::Json {
         out.push(b':');

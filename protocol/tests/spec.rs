@@ -30,7 +30,7 @@ fn scripts_are_those_of_the_broker() {
     let spec = read("SPEC.md");
     let scripts = blocks(&spec, "lua");
     for name in ["promote", "recover"] {
-        let script = read(&format!("../broker/src/lua/{name}.lua"));
+        let script = read(&format!("scripts/{name}.lua"));
         assert!(scripts.contains(&script.trim_end()), "{name}.lua is not in SPEC.md as the broker has it");
     }
     assert_eq!(scripts.len(), 2, "a script in SPEC.md that no file has");

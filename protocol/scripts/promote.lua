@@ -1,11 +1,12 @@
 -- Moves jobs that are due from later to the end of their lane. Of several rivals one moves each job.
 --
--- KEYS[1]  later
--- KEYS[2]  lane
--- ARGV     the jobs
--- RETURN   how many were moved
+-- KEYS[1]   later
+-- KEYS[2]   lane
+-- KEYS[3…]  the record of each job; KEYS[1] again if it has none
+-- ARGV      the jobs
+-- RETURN    how many were moved
 local moved = 0
-for _, job in ipairs(ARGV) do
+for i, job in ipairs(ARGV) do
   local due = redis.call('ZSCORE', KEYS[1], job)
   if due then
     redis.call('ZREM', KEYS[1], job)
@@ -14,6 +15,8 @@ for _, job in ipairs(ARGV) do
       redis.call('ZADD', KEYS[1], due, job)
       return put
     end
+    local record = KEYS[2 + i]
+    if record ~= KEYS[1] and redis.call('EXISTS', record) == 1 then redis.call('HSET', record, 'state', 'waiting') end
     moved = moved + 1
   end
 end
