@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use redis::{cmd, pipe};
-use tempest_protocol::{Code, Failure, Job, Lane, Queue, dead, limits};
+use tempest_protocol::{Code, Failure, Job, JobId, Lane, Queue, dead, limits};
 
 use crate::{Broker, Error, clock::millis, script::Run};
 
@@ -10,6 +10,9 @@ use crate::{Broker, Error, clock::millis, script::Run};
 const LOOK: usize = 100;
 /// Looks in one call: at most a thousand jobs.
 const LOOKS: usize = 10;
+
+/// An entry that is due, and the id of its job.
+type Due = (Bytes, Option<JobId>);
 
 impl Broker {
     /// Moves jobs that are due to the end of their lanes. Gives how many; at most a thousand a call.
@@ -41,25 +44,29 @@ impl Broker {
     }
 
     /// Jobs by the lane they belong to, in the order of [`Lane::ALL`]; and entries that are no jobs.
-    fn sort_by_lane(&self, due: Vec<Bytes>) -> ([Vec<Bytes>; 3], Vec<(Bytes, tempest_protocol::Error)>) {
-        let mut lanes: [Vec<Bytes>; 3] = Default::default();
+    fn sort_by_lane(&self, due: Vec<Bytes>) -> ([Vec<Due>; 3], Vec<(Bytes, tempest_protocol::Error)>) {
+        let mut lanes: [Vec<Due>; 3] = Default::default();
         let mut broken = Vec::new();
         for entry in due {
             match Job::decode(entry.clone(), self.keys()) {
-                Ok(job) => lanes[job.envelope.lane as usize].push(entry),
+                Ok(job) => lanes[job.envelope.lane as usize].push((entry, job.envelope.id)),
                 Err(error) => broken.push((entry, error)),
             }
         }
         (lanes, broken)
     }
 
-    async fn promote_to(&self, queue: &Queue, lane: Lane, jobs: &[Bytes]) -> Result<u64, Error> {
+    async fn promote_to(&self, queue: &Queue, lane: Lane, jobs: &[Due]) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
         let (later, lane) = (self.keys().later(queue), self.keys().lane(queue, lane));
-        let args: Vec<&[u8]> = jobs.iter().map(AsRef::as_ref).collect();
-        let moved = self.scripts().promote.run(self, &Run { keys: &[&later, &lane], args: &args }).await?;
+        let record = |id: &Option<JobId>| id.as_ref().map(|id| self.keys().record(queue, id));
+        let records: Vec<_> = jobs.iter().map(|(_, id)| record(id)).collect();
+        let records = records.iter().map(|record| record.as_deref().unwrap_or(&later));
+        let keys: Vec<_> = [&*later, &*lane].into_iter().chain(records).collect();
+        let args: Vec<&[u8]> = jobs.iter().map(|(entry, _)| entry.as_ref()).collect();
+        let moved = self.scripts().promote.run(self, &Run { keys: &keys, args: &args }).await?;
         Ok(moved.unsigned_abs())
     }
 

@@ -4,13 +4,15 @@
 //! saw. Both read a job, decide, and move it with one script, so rivals and a waking worker cannot double or lose it.
 //! Arguments of jobs are never read here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use redis::cmd;
-use tempest_protocol::{Code, Content, Failure, Job, JobId, Queue, Reply, WorkerId, dead};
+use tempest_protocol::{Code, Content, Failure, Holds, Job, JobId, Queue, Reply, WorkerId, dead, limits};
 use tracing::{info, warn};
 
-use crate::{Broker, Error, look::Entry, script::Run};
+use crate::{Broker, Error, clock::millis, look::Entry, record, script::Run};
 
 mod recoverer;
 
@@ -84,6 +86,41 @@ enum Fate {
     Answer { reply_to: String, reply: Bytes },
     Bury(Bytes),
     Drop,
+}
+
+/// What the record of a job is told of its recovery.
+#[derive(Default)]
+struct Told {
+    record: Option<String>,
+    unique: Option<String>,
+    /// How long the record lives from now, in ms; 0: it is removed; empty: there is none.
+    age: String,
+    /// The id, if the job lets go its unique key.
+    lets_go: String,
+    fields: Vec<String>,
+}
+
+impl Told {
+    fn of(broker: &Broker, queue: &Queue, job: Option<&Job>, fate: &Fate, now_ms: String) -> Self {
+        let Some(job) = job.filter(|job| job.envelope.reply_to.is_none()) else { return Self::default() };
+        let Some(id) = &job.envelope.id else { return Self::default() };
+        let (age, fields) = match fate {
+            Fate::Requeue(_) => (limits::RECORD_AGE_MAX, record::waiting()),
+            Fate::Bury(member) => (limits::DEAD_AGE_MAX, record::dead(member, now_ms)),
+            Fate::Answer { .. } | Fate::Drop => (Duration::ZERO, Vec::new()),
+        };
+        let unique = match fate {
+            Fate::Requeue(_) => None,
+            _ => job.envelope.unique_while(Holds::Running),
+        };
+        Self {
+            record: Some(broker.keys().record(queue, id)),
+            unique: unique.map(|key| broker.keys().unique(queue, key)),
+            age: millis(age).to_string(),
+            lets_go: unique.map(|_| id.to_string()).unwrap_or_default(),
+            fields,
+        }
+    }
 }
 
 impl Broker {
@@ -178,9 +215,14 @@ impl Broker {
             (keys.lane(queue, lane), keys.lease(queue, &entry.worker), keys.dead(queue));
         let forced: &[u8] = if death.forced { b"1" } else { b"0" };
         let died_at = now_ms.to_string();
+        let told = Told::of(self, queue, job.as_ref().ok(), &fate, died_at.clone());
+        let unique = told.unique.as_deref().unwrap_or(run);
+        let mut args: Vec<&[u8]> = vec![forced, frame, new, dead, died_at.as_bytes()];
+        args.extend([told.age.as_bytes(), told.lets_go.as_bytes()]);
+        args.extend(told.fields.iter().map(String::as_bytes));
         let run = Run {
-            keys: &[run, &lane, &lease, &grave],
-            args: &[forced, frame, new, dead, died_at.as_bytes()],
+            keys: &[run, &lane, &lease, &grave, told.record.as_deref().unwrap_or(run), unique],
+            args: &args,
         };
         match self.scripts().recover.run(self, &run).await? {
             1 => {

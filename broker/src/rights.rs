@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use redis::{Cmd, cmd};
-use tempest_protocol::{Keys, Lane, Mailbox, Queue, Topic, WorkerId};
+use tempest_protocol::{JobId, Keys, Lane, Mailbox, Queue, Tag, Topic, WorkerId};
 
 use crate::Settings;
 
@@ -23,6 +23,11 @@ pub(crate) mod who {
     pub(crate) const ALL: u8 = 63;
 }
 use who::{ALL, CALLER, FRONT, INSPECTOR, KEEPER, PUBLISHER, SUPERVISOR, WORKER};
+
+/// Whoever runs scripts on queues.
+const RUNS_SCRIPTS: u8 = FRONT | WORKER | CALLER | SUPERVISOR;
+/// Whoever looks at background jobs.
+const LOOKS: u8 = FRONT | CALLER | SUPERVISOR | INSPECTOR;
 
 /// What a command touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,12 +155,70 @@ fn on_queues(keys: &Keys) -> Vec<Right> {
         (WORKER | KEEPER, WRITE, &["LREM", &run, "1", "x"]),
         (WORKER | KEEPER | INSPECTOR, READ, &["LLEN", &run]),
         (KEEPER | INSPECTOR, READ, &["LINDEX", &run, "-1"]),
-        (KEEPER, BOTH, &["EVAL", "return 0", "1", &run]),
-        (KEEPER, BOTH, &["EVALSHA", "0000000000000000000000000000000000000000", "1", &run]),
+        (RUNS_SCRIPTS, BOTH, &["EVAL", "return 0", "1", &run]),
+        (RUNS_SCRIPTS, BOTH, &["EVALSHA", "0000000000000000000000000000000000000000", "1", &run]),
     ];
     let usage = right(On::Queue, (ALL & !PUBLISHER, READ, &["MEMORY", "USAGE", &lane]));
-    let rows = rows.into_iter().map(|row| right(On::Queue, row));
+    let rows = rows.into_iter().map(|row| right(On::Queue, row)).chain(on_jobs(keys, &queue));
     rows.chain([usage.without("lanes are capped by jobs, not by bytes")]).collect()
+}
+
+/// What is done for background jobs, in scripts and beside them.
+fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
+    let id = JobId::new("doctor").expect("a good name");
+    let tag = Tag::new("doctor").expect("a good name");
+    let (record, log, result) = (keys.record(queue, &id), keys.log(queue, &id), keys.result(queue, &id));
+    let (lane, later, unique) = (keys.lane(queue, Lane::Normal), keys.later(queue), keys.unique(queue, &tag));
+    let (limits, running, rate) = (keys.limits(queue), keys.running(queue), keys.rate(queue));
+    let (aside, schedules, due) = (keys.aside(queue, &tag), keys.schedules(queue), keys.due(queue));
+    let rows: [(u8, u8, &[&str]); 45] = [
+        (RUNS_SCRIPTS, READ, &["EXISTS", &record]),
+        (RUNS_SCRIPTS, WRITE, &["HSET", &record, "x", "x"]),
+        (WORKER | KEEPER, WRITE, &["HDEL", &record, "x"]),
+        (RUNS_SCRIPTS, WRITE, &["PEXPIRE", &record, "1"]),
+        (LOOKS, READ, &["HGETALL", &record]),
+        (LOOKS, READ, &["PTTL", &record]),
+        (WORKER | CALLER | KEEPER, WRITE, &["UNLINK", &record]),
+        (LOOKS, READ, &["LRANGE", &log, "0", "-1"]),
+        (WORKER, WRITE, &["RPUSH", &log, "x"]),
+        (WORKER, WRITE, &["LTRIM", &log, "1", "-1"]),
+        (LOOKS, READ, &["LINDEX", &result, "0"]),
+        (FRONT | CALLER, BOTH, &["BLMOVE", &result, &result, "LEFT", "LEFT", "1"]),
+        (WORKER, WRITE, &["DEL", &result]),
+        (CALLER | WORKER, READ, &["LLEN", &lane]),
+        (CALLER | FRONT | WORKER, READ, &["ZCARD", &later]),
+        (CALLER | FRONT, WRITE, &["ZADD", &later, "1", "x"]),
+        (RUNS_SCRIPTS, READ, &["GET", &unique]),
+        (CALLER | FRONT | WORKER, WRITE, &["SET", &unique, "x", "PX", "1"]),
+        (WORKER | KEEPER, WRITE, &["DEL", &unique]),
+        (WORKER, READ, &["LPOS", &lane, "x"]),
+        (WORKER | KEEPER | INSPECTOR, READ, &["HMGET", &limits, "x"]),
+        (WORKER | KEEPER, READ, &["HGET", &limits, "x"]),
+        (CALLER | FRONT | SUPERVISOR, WRITE, &["HSET", &limits, "x", "x"]),
+        (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),
+        (WORKER | KEEPER, READ, &["SCARD", &running]),
+        (WORKER | KEEPER, READ, &["SISMEMBER", &running, "x"]),
+        (WORKER | KEEPER, READ, &["SMEMBERS", &running]),
+        (WORKER, WRITE, &["SADD", &running, "x"]),
+        (WORKER | KEEPER, WRITE, &["SREM", &running, "x"]),
+        (WORKER, READ, &["GET", &rate]),
+        (WORKER, WRITE, &["SET", &rate, "x", "PX", "1"]),
+        (WORKER, READ, &["LINDEX", &aside, "0"]),
+        (WORKER | KEEPER, BOTH, &["LMOVE", &aside, &lane, "LEFT", "LEFT"]),
+        (LOOKS | KEEPER, READ, &["HGETALL", &schedules]),
+        (KEEPER, READ, &["HGET", &schedules, "x"]),
+        (FRONT | CALLER | SUPERVISOR, WRITE, &["HSET", &schedules, "x", "x"]),
+        (FRONT | CALLER | SUPERVISOR, WRITE, &["HDEL", &schedules, "x"]),
+        (FRONT | CALLER | SUPERVISOR, WRITE, &["ZADD", &due, "1", "x"]),
+        (FRONT | CALLER | SUPERVISOR, WRITE, &["ZREM", &due, "x"]),
+        (LOOKS | KEEPER, READ, &["ZRANGE", &due, "0", "-1"]),
+        (CALLER | WORKER, WRITE, &["SADD", &running, "x"]),
+        (WORKER | KEEPER, WRITE, &["ZREM", &later, "x"]),
+        (WORKER | KEEPER, READ, &["ZSCORE", &later, "x"]),
+        (WORKER, READ, &["PTTL", &record]),
+        (KEEPER | INSPECTOR, READ, &["LLEN", &aside]),
+    ];
+    rows.into_iter().map(|row| right(On::Queue, row)).collect()
 }
 
 fn on_mailboxes(keys: &Keys) -> Vec<Right> {

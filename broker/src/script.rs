@@ -1,8 +1,9 @@
-//! Lua that runs inside Redis: `EVALSHA`, and `EVAL` where the server does not know the script yet.
+//! Lua that runs inside Redis (SPEC "Scripts"): `EVALSHA`, and `EVAL` where the server does not know the script yet.
 
-use redis::{Cmd, Value, cmd, pipe};
+use redis::{Cmd, Value};
+use tempest_protocol::scripts;
 
-use crate::{Broker, Error};
+use crate::{Broker, Error, claim::read};
 
 /// A script and its hash.
 pub(crate) struct Script {
@@ -17,7 +18,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Script {
-    pub(crate) fn new(text: &'static str) -> Self {
+    fn new(text: &'static str) -> Self {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
@@ -25,41 +26,70 @@ impl Script {
     ///
     /// Errors: those of the script; [`Error::Away`]: it may have run.
     pub(crate) async fn run(&self, broker: &Broker, run: &Run<'_>) -> Result<i64, Error> {
-        match self.ask(broker, "EVALSHA", &self.hash, run).await {
-            Err(Error::Refused { word, .. }) if word == "NOSCRIPT" => {
-                self.ask(broker, "EVAL", self.text, run).await
-            }
+        read(Ok(self.value(broker, run).await?))
+    }
+
+    /// Runs the script once. Gives whatever it gives.
+    ///
+    /// Errors: as for [`Script::run`].
+    pub(crate) async fn value(&self, broker: &Broker, run: &Run<'_>) -> Result<Value, Error> {
+        match broker.link().gather().ask(self.short(run)).await {
+            Err(error) if is_unknown(&error) => broker.link().gather().ask(self.long(run)).await,
             answer => answer,
         }
     }
 
-    async fn ask(&self, broker: &Broker, verb: &str, what: &str, run: &Run<'_>) -> Result<i64, Error> {
-        let mut command: Cmd = cmd(verb);
-        command.arg(what).arg(run.keys.len()).arg(run.keys).arg(run.args);
-        let mut commands = pipe();
-        commands.add_command(command);
-        let mut answers = broker.link().ask_all(&commands).await?;
-        match answers.pop() {
-            Some(Ok(Value::Int(number))) => Ok(number),
-            Some(Err(error)) => Err(error),
-            other => Err(Error::Away(format!("a script answered {other:?}"))),
-        }
+    /// The command that names the script.
+    pub(crate) fn short(&self, run: &Run<'_>) -> Cmd {
+        command("EVALSHA", &self.hash, run)
+    }
+
+    /// The command that brings it along.
+    pub(crate) fn long(&self, run: &Run<'_>) -> Cmd {
+        command("EVAL", self.text, run)
     }
 }
 
-/// The scripts of this crate.
-pub(crate) struct Scripts {
-    pub(crate) recover: Script,
-    pub(crate) promote: Script,
-    pub(crate) bury: Script,
+fn command(verb: &str, what: &str, run: &Run<'_>) -> Cmd {
+    let room = what.len() + run.args.iter().map(|arg| arg.len() + 16).sum::<usize>();
+    let mut command = Cmd::with_capacity(3 + run.keys.len() + run.args.len(), room + 64 * run.keys.len());
+    command.arg(verb).arg(what).arg(run.keys.len()).arg(run.keys).arg(run.args).take()
 }
 
-impl Default for Scripts {
-    fn default() -> Self {
-        Self {
-            recover: Script::new(scripts::RECOVER),
-            promote: Script::new(scripts::PROMOTE),
-            bury: Script::new(scripts::BURY),
+/// Whether Redis does not know the script by its hash.
+pub(crate) fn is_unknown(error: &Error) -> bool {
+    matches!(error, Error::Refused { word, .. } if word == "NOSCRIPT")
+}
+
+macro_rules! scripts {
+    ($($name:ident $text:ident)*) => {
+        /// The scripts of this crate.
+        pub(crate) struct Scripts {
+            $(pub(crate) $name: Script,)*
         }
-    }
+
+        impl Default for Scripts {
+            fn default() -> Self {
+                Self { $($name: Script::new(scripts::$text),)* }
+            }
+        }
+    };
+}
+
+scripts! {
+    admit ADMIT
+    begin BEGIN
+    bury BURY
+    complete COMPLETE
+    count COUNT
+    fire FIRE
+    promote PROMOTE
+    push PUSH
+    push_unique PUSH_UNIQUE
+    recover RECOVER
+    release RELEASE
+    revive REVIVE
+    settle SETTLE
+    sweep SWEEP
+    take TAKE
 }

@@ -133,8 +133,10 @@ pub fn following(job: &Job, result: &Raw, now_ms: u64, keys: &Keys) -> Result<Op
 pub fn completing(frame: &Bytes, results: &[Option<Bytes>], now_ms: u64, keys: &Keys) -> Result<Job, Error> {
     let job = Job::decode(frame.clone(), keys)?;
     let null = Bytes::from_static(b"null");
-    let results: Vec<_> = results.iter().map(|result| result.clone().unwrap_or_else(|| null.clone())).collect();
-    let input = Raw::new(Encoding::Json, list(Encoding::Json, &results).into()).to_encoding(job.encoding())?;
+    let results: Vec<_> =
+        results.iter().map(|result| result.clone().unwrap_or_else(|| null.clone())).collect();
+    let input =
+        Raw::new(Encoding::Json, list(Encoding::Json, &results).into()).to_encoding(job.encoding())?;
     let mut now = Vec::with_capacity(16);
     put_integer(&mut now, job.encoding(), now_ms);
     Job::decode(

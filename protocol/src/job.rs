@@ -107,6 +107,12 @@ impl Envelope {
         self.attempts.unwrap_or(default)
     }
 
+    /// Its unique key, if it lets that go at this point: when it starts ([`Holds::Queued`]) or ends ([`Holds::Running`]).
+    pub fn unique_while(&self, holds: Holds) -> Option<&Tag> {
+        let background = self.background.as_ref()?;
+        background.unique.as_ref().filter(|_| background.unique_while == holds)
+    }
+
     /// Whether its deadline has passed at `now_ms` in Redis time.
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.deadline_ms != 0 && self.deadline_ms < now_ms
@@ -145,12 +151,7 @@ impl Envelope {
     }
 
     /// Everything as the fields say, in this order: of several that are wrong the first is told.
-    fn of(
-        fields: &Fields<'_>,
-        keys: &Keys,
-        encoding: Encoding,
-        frame: &Bytes,
-    ) -> Result<Self, Error> {
+    fn of(fields: &Fields<'_>, keys: &Keys, encoding: Encoding, frame: &Bytes) -> Result<Self, Error> {
         let action = fields.action().given().ok_or_else(|| Error::new(BAD, "action is required"))?;
         Ok(Self {
             action: named(Action::new(action.text(BAD)?))?,

@@ -1,0 +1,247 @@
+//! Records of background jobs: where each is and how it fares (SPEC "Background jobs"). They are for whoever looks; what
+//! becomes of a job is decided by where its frame lies.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use redis::{cmd, pipe};
+use serde_json::value::RawValue;
+use tempest_protocol::{
+    Action, Code, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, WorkerId, dead, limits,
+};
+use tokio::time::Instant;
+
+use crate::{Broker, Error, claim::next, clock::millis};
+
+/// Where a background job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// In its lane.
+    Waiting,
+    /// A worker has it.
+    Running,
+    /// Delayed, or to be tried again.
+    Later,
+    /// At its end, with its result kept.
+    Done,
+    /// Given up.
+    Dead,
+}
+
+impl State {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Later, Self::Done, Self::Dead];
+
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Later => "later",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What is known of a background job. Times are milliseconds of Redis time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is.
+    pub state: State,
+    /// What it is for.
+    pub action: Option<Action>,
+    /// Its lane.
+    pub lane: Lane,
+    /// When it was pushed.
+    pub queued_at_ms: Option<u64>,
+    /// When it runs again, if it is to run later.
+    pub due_ms: Option<u64>,
+    /// Who has it, while it runs.
+    pub worker: Option<WorkerId>,
+    /// Since when.
+    pub since_ms: Option<u64>,
+    /// Which start that is, or was.
+    pub attempt: Option<u64>,
+    /// How its last start failed.
+    pub failure: Option<Failure>,
+    /// When it was given up.
+    pub died_at_ms: Option<u64>,
+    /// When it was done.
+    pub done_at_ms: Option<u64>,
+    /// How long its handler took, in µs.
+    pub work_us: Option<u64>,
+    /// What it last told of its progress.
+    pub progress: Option<Box<JsonText>>,
+    /// How long the record lives from now.
+    pub expires_in: Option<Duration>,
+}
+
+/// A JSON text that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonText(String);
+
+impl JsonText {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Record {
+    /// Of the fields of a hash; none if it says no state that is known.
+    fn of(mut fields: HashMap<String, Vec<u8>>) -> Option<Self> {
+        let mut text = |name: &str| fields.remove(name).and_then(|value| String::from_utf8(value).ok());
+        let state = text("state")?;
+        let failure = text("code").map(|code| (code, text("message").unwrap_or_default()));
+        let progress = text("progress").filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
+        let action = text("action").and_then(|action| Action::new(action).ok());
+        let lane = text("lane").and_then(|lane| lane.parse().ok()).unwrap_or_default();
+        let worker = text("worker").and_then(|worker| WorkerId::new(worker).ok());
+        let mut number = |name: &str| text(name).and_then(|value| value.parse().ok());
+        Some(Self {
+            state: State::ALL.into_iter().find(|each| each.as_str() == state)?,
+            action,
+            lane,
+            queued_at_ms: number("queued_at"),
+            due_ms: number("due"),
+            worker,
+            since_ms: number("since"),
+            attempt: number("attempt"),
+            failure: failure.map(|(code, message)| Failure { code, message }),
+            died_at_ms: number("died_at"),
+            done_at_ms: number("done_at"),
+            work_us: number("work_us"),
+            progress: progress.map(|text| Box::new(JsonText(text))),
+            expires_in: None,
+        })
+    }
+}
+
+/// How a wait for a result ended.
+#[derive(Clone, Debug)]
+pub enum Awaited {
+    /// With what came out of the job.
+    Reply(Box<Reply>),
+    /// The job lives on.
+    Late,
+    /// There is no such job, or nothing of it is kept.
+    Unknown,
+}
+
+impl Broker {
+    /// What is known of a job; none if it has no record.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn record(&self, queue: &Queue, id: &JobId) -> Result<Option<Record>, Error> {
+        let key = self.keys().record(queue, id);
+        let (mut all, mut ttl) = (cmd("HGETALL"), cmd("PTTL"));
+        all.arg(&key);
+        ttl.arg(&key);
+        let mut answers = self.link().gather().ask_all(None, [all, ttl]).await?.into_iter();
+        let record = Record::of(next(&mut answers)?);
+        let left: i64 = next(&mut answers)?;
+        let expires_in = u64::try_from(left).ok().map(Duration::from_millis);
+        Ok(record.map(|record| Record { expires_in, ..record }))
+    }
+
+    /// The lines a job has written, from this one on; the first is 0.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn job_log(&self, queue: &Queue, id: &JobId, from: usize) -> Result<Vec<String>, Error> {
+        let lines: Vec<Vec<u8>> =
+            self.link().ask(cmd("LRANGE").arg(self.keys().log(queue, id)).arg(from).arg(-1)).await?;
+        Ok(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect())
+    }
+
+    /// What came out of a job, if that is kept.
+    ///
+    /// Errors: `bad_reply`: it cannot be read; Redis is away or refuses.
+    pub async fn result(&self, queue: &Queue, id: &JobId) -> Result<Option<Reply>, Error> {
+        let frame: Option<Vec<u8>> =
+            self.link().ask(cmd("LINDEX").arg(self.keys().result(queue, id)).arg(0)).await?;
+        Ok(frame.map(|frame| Reply::decode(&frame.into())).transpose()?)
+    }
+
+    /// Waits for what comes out of a job that keeps it, on a connection of its own. Cancel-safe.
+    ///
+    /// Errors: as for [`Broker::result`].
+    pub async fn await_result(&self, queue: &Queue, id: &JobId, until: Instant) -> Result<Awaited, Error> {
+        let key = self.keys().result(queue, id);
+        let mut connection = self.link().dedicated(limits::BLOCK_ANSWER).await?;
+        loop {
+            if let Some(reply) = self.result(queue, id).await? {
+                return Ok(Awaited::Reply(Box::new(reply)));
+            }
+            if self.record(queue, id).await?.is_none_or(|record| record.state == State::Done) {
+                // It may have ended between the two looks.
+                let reply = self.result(queue, id).await?;
+                return Ok(reply.map_or(Awaited::Unknown, |reply| Awaited::Reply(Box::new(reply))));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Awaited::Late);
+            }
+            // Moves nothing: it ends when something lies there.
+            let mut look = cmd("BLMOVE");
+            look.arg(&key).arg(&key).arg("LEFT").arg("LEFT");
+            look.arg(left.min(limits::BLOCK).as_secs_f64().max(0.01));
+            self.stats().commands.one(&look);
+            look.query_async::<redis::Value>(&mut connection).await?;
+        }
+    }
+
+    /// Tells how far a job is.
+    ///
+    /// Errors: `bad_job`: more than 4 KiB; Redis is away or refuses.
+    pub async fn tell_progress(&self, queue: &Queue, id: &JobId, json: &str) -> Result<(), Error> {
+        within_line(json.len())?;
+        let key = self.keys().record(queue, id);
+        let mut commands = pipe();
+        commands.cmd("HSET").arg(&key).arg("progress").arg(json);
+        commands.cmd("PEXPIRE").arg(&key).arg(millis(limits::RECORD_AGE_MAX));
+        self.link().do_all(&commands).await
+    }
+
+    /// Adds a line to the log of a job; the oldest of more than a thousand go.
+    ///
+    /// Errors: `bad_job`: more than 4 KiB; Redis is away or refuses.
+    pub async fn write_log(&self, queue: &Queue, id: &JobId, line: &str) -> Result<(), Error> {
+        within_line(line.len())?;
+        let key = self.keys().log(queue, id);
+        let mut commands = pipe();
+        commands.cmd("RPUSH").arg(&key).arg(line);
+        commands
+            .cmd("LTRIM")
+            .arg(&key)
+            .arg(-isize::try_from(limits::LOG_LINES_MAX).unwrap_or(isize::MAX))
+            .arg(-1);
+        commands.cmd("PEXPIRE").arg(&key).arg(millis(limits::RECORD_AGE_MAX));
+        self.link().do_all(&commands).await
+    }
+}
+
+fn within_line(bytes: usize) -> Result<(), Error> {
+    if bytes <= limits::LOG_LINE_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("{bytes} bytes; {} are allowed", limits::LOG_LINE_BYTES_MAX);
+    Err(WireError::new(Code::BadJob, detail).into())
+}
+
+/// All keys of a job's record.
+pub(crate) fn keys(keys: &Keys, queue: &Queue, id: &JobId) -> [String; 3] {
+    [keys.record(queue, id), keys.log(queue, id), keys.result(queue, id)]
+}
+
+/// What the record of a job says that waits again.
+pub(crate) fn waiting() -> Vec<String> {
+    vec!["state".into(), State::Waiting.as_str().into()]
+}
+
+/// What it says of a job that is a member of `dead` now.
+pub(crate) fn dead(member: &Bytes, died_at_ms: String) -> Vec<String> {
+    let failure = dead::failure_of(member).unwrap_or_else(|| Failure::new(Code::BadJob, ""));
+    let fields = ["state", State::Dead.as_str(), "code", &failure.code, "message", &failure.message];
+    fields.into_iter().map(str::to_owned).chain(["died_at".into(), died_at_ms]).collect()
+}
