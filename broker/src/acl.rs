@@ -123,6 +123,7 @@ pub fn commands(settings: &Settings, role: Role) -> Vec<Vec<String>> {
 enum Area {
     /// Queues, and what touches no key.
     Root,
+    Results,
     Sets,
     Supervisors,
     Mailboxes,
@@ -134,6 +135,7 @@ impl Area {
     fn of(right: &Right) -> Self {
         match right.on {
             On::Nothing | On::Queue => Self::Root,
+            On::Results => Self::Results,
             On::Queues | On::Mailboxes | On::Sweep => Self::Sets,
             On::Supervisors => Self::Supervisors,
             On::Mailbox | On::About => Self::Mailboxes,
@@ -193,6 +195,10 @@ fn patterns(settings: &Settings, role: Role, scope: &Scope<'_>, right: &Right) -
             scope.queues.iter().flat_map(of).collect()
         }
         On::Queue => vec![format!("{prefix}:{{*}}"), format!("{prefix}:{{*}}:*")],
+        On::Results if role.is_of_queues() => {
+            scope.queues.iter().map(|queue| format!("{prefix}:{{{queue}}}:job:*:result")).collect()
+        }
+        On::Results => vec![format!("{prefix}:{{*}}:job:*:result")],
         On::Queues => vec![keys.queues()],
         On::Mailboxes => vec![keys.mailboxes()],
         On::Sweep => vec![keys.sweep()],
@@ -281,7 +287,7 @@ mod tests {
         assert!(text.contains("(+rpush %W~tempest:mailbox:{*})"), "{text}");
         assert!(text.contains("(+sadd %W~tempest:queues)"), "{text}");
         assert!(text.contains("(resetchannels +subscribe +unsubscribe &tempest:{mail}:control)"), "{text}");
-        assert!(!text.contains("publish") && !text.contains("eval"), "{text}");
+        assert!(!text.contains("publish") && !text.contains("+scan"), "{text}");
         assert!(of(Role::Worker, &["mail"], &["news:*"]).contains("+publish &news:*"));
     }
 

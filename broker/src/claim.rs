@@ -27,6 +27,8 @@ use crate::{Broker, Error};
 pub struct RunList {
     queue: Queue,
     key: Arc<str>,
+    /// Where the name of its slot begins in the key.
+    slot_at: usize,
 }
 
 impl RunList {
@@ -38,6 +40,11 @@ impl RunList {
     /// Its full key.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The slot it belongs to: `<worker>.<slot>`.
+    pub fn slot(&self) -> &str {
+        self.key.get(self.slot_at..).unwrap_or_default()
     }
 }
 
@@ -84,7 +91,8 @@ impl Broker {
 
     /// The run list of an entry `<worker>.<slot>` of the set `workers`.
     pub fn run_list_of(&self, queue: &Queue, entry: &str) -> RunList {
-        RunList { queue: queue.clone(), key: self.keys().run_entry(queue, entry).into() }
+        let key: Arc<str> = self.keys().run_entry(queue, entry).into();
+        RunList { queue: queue.clone(), slot_at: key.len() - entry.len(), key }
     }
 
     /// A link for claims. It connects when it is first used.
@@ -192,6 +200,18 @@ impl ClaimLink {
         Ok((job, odd?))
     }
 
+    /// Waits up to [`limits::BLOCK`] until something lies in a lane, and leaves it there: for queues that have limits.
+    /// Gives whether something does.
+    ///
+    /// Errors: as for [`ClaimLink::claim`].
+    pub async fn peek(&mut self, lane: Lane, queue: &Queue) -> Result<bool, Error> {
+        let mut connection = self.take_connection().await?;
+        let lane = self.broker.keys().lane(queue, lane);
+        let job = self.move_first(&mut connection, &lane, &lane, "LEFT", limits::BLOCK).await?;
+        self.connection = Some(connection);
+        Ok(job.is_some())
+    }
+
     async fn wait(
         &self,
         connection: &mut MultiplexedConnection,
@@ -199,9 +219,21 @@ impl ClaimLink {
         run: &RunList,
         block: Duration,
     ) -> Result<Option<Bytes>, Error> {
+        let lane = self.broker.keys().lane(run.queue(), lane);
+        self.move_first(connection, &lane, run.key(), "RIGHT", block).await
+    }
+
+    /// Moves the first job of a list to an end of another, as soon as there is one.
+    async fn move_first(
+        &self,
+        connection: &mut MultiplexedConnection,
+        from: &str,
+        to: &str,
+        end: &str,
+        block: Duration,
+    ) -> Result<Option<Bytes>, Error> {
         let mut claim = cmd("BLMOVE");
-        claim.arg(self.broker.keys().lane(run.queue(), lane)).arg(run.key());
-        claim.arg("LEFT").arg("RIGHT").arg(block.as_secs());
+        claim.arg(from).arg(to).arg("LEFT").arg(end).arg(block.as_secs());
         self.broker.stats().commands.one(&claim);
         let answer =
             tokio::time::timeout(block + ANSWER, claim.query_async::<Option<Vec<u8>>>(connection)).await;

@@ -30,10 +30,12 @@ pub enum Control {
     Kill(JobId, Duration),
     /// Finish what runs, take nothing new, end: this worker, or all of the queue.
     Drain(Option<WorkerId>),
+    /// The limits of the queue have changed: read them again.
+    Limits,
 }
 
 impl Control {
-    /// Reads a line: `cancel <id>`, `kill <id> <ms>`, `drain` or `drain <worker>`; anything else is nothing.
+    /// Reads a line: `cancel <id>`, `kill <id> <ms>`, `drain`, `drain <worker>` or `limits`; anything else is nothing.
     pub fn of(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         let mut words = line.split_ascii_whitespace();
@@ -41,6 +43,7 @@ impl Control {
             ("cancel", Some(id), None) => Self::Cancel(JobId::new(id).ok()?),
             ("kill", Some(id), Some(after)) => Self::Kill(JobId::new(id).ok()?, kill_after(after)?),
             ("drain", None, _) => Self::Drain(None),
+            ("limits", None, _) => Self::Limits,
             ("drain", Some(worker), None) => Self::Drain(Some(WorkerId::new(worker).ok()?)),
             _ => return None,
         };

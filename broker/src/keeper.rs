@@ -12,10 +12,11 @@ use std::{
 use redis::{InfoDict, cmd, pipe};
 use tempest_protocol::{Mailbox, limits};
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::{Broker, Error, Patience, Presence, Recoverer, look::QueueLook, rest::Renewals};
 
+mod promoter;
 mod sweep;
 
 /// What a keeper does, and how often.
@@ -79,6 +80,7 @@ impl Broker {
     pub fn keep(&self, options: KeeperOptions) -> Keeper {
         let looks = self.kept().looks.subscribe();
         if !self.kept().running.swap(true, Ordering::AcqRel) {
+            self.spawn(promoter::promote(self.clone(), looks.clone()));
             self.spawn(Work::new(self.clone(), options).run());
         }
         Keeper { looks }
@@ -139,7 +141,7 @@ impl Work {
             presence.trust(&self.broker.presence());
         }
         self.broker.shown().show(presence);
-        self.promote(&looks).await?;
+        self.release(&looks).await?;
         self.trim(&looks).await?;
         self.recoverer.prove_writable(&queues).await?;
         self.recoverer.take(&looks).await?;
@@ -157,12 +159,10 @@ impl Work {
         max > 0 && used.saturating_mul(100) > max.saturating_mul(limits::MEMORY_PERCENT_MAX)
     }
 
-    async fn promote(&self, looks: &[QueueLook]) -> Result<(), Error> {
-        for look in looks.iter().filter(|look| look.later > 0) {
-            let promoted = self.broker.promote(&look.queue).await?;
-            if promoted > 0 {
-                debug!(queue = %look.queue, promoted, "jobs are due");
-            }
+    /// Jobs that were set aside and that nobody returns any more.
+    async fn release(&self, looks: &[QueueLook]) -> Result<(), Error> {
+        for look in looks.iter().filter(|look| look.asides > 0) {
+            self.broker.release_forgotten(&look.queue).await?;
         }
         Ok(())
     }

@@ -6,19 +6,17 @@ use tempest_protocol::{Code, Failure, Job, JobId, Lane, Queue, dead, limits};
 
 use crate::{Broker, Error, clock::millis, script::Run};
 
-/// Jobs read from `later` at once.
-const LOOK: usize = 100;
-/// Looks in one call: at most a thousand jobs.
-const LOOKS: usize = 10;
+/// Jobs read from `later` at once, and moved at once: Redis serves nobody else meanwhile.
+const LOOK: usize = 128;
 
 /// An entry that is due, and the id of its job.
 type Due = (Bytes, Option<JobId>);
 
 impl Broker {
-    /// Moves jobs that are due to the end of their lanes. Gives how many; at most a thousand a call.
+    /// Moves jobs that are due to the end of their lanes, until none is. Gives how many.
     pub(crate) async fn promote(&self, queue: &Queue) -> Result<u64, Error> {
         let mut promoted = 0;
-        for _ in 0..LOOKS {
+        loop {
             let due = self.due(queue).await?;
             let full = due.len() == LOOK;
             let (mut lanes, broken) = self.sort_by_lane(due);
@@ -33,6 +31,16 @@ impl Broker {
             }
         }
         Ok(promoted)
+    }
+
+    /// When the next job is due, in milliseconds of Redis time.
+    pub(crate) async fn next_due_ms(&self, queue: &Queue) -> Result<Option<u64>, Error> {
+        let mut look = cmd("ZRANGE");
+        look.arg(self.keys().later(queue)).arg(0).arg(0).arg("WITHSCORES");
+        let next: Vec<(Vec<u8>, f64)> = self.link().ask(&look).await?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // `as` saturates; scores are milliseconds
+        Ok(next.first().map(|(_, due)| due.ceil() as u64))
     }
 
     async fn due(&self, queue: &Queue) -> Result<Vec<Bytes>, Error> {

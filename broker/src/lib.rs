@@ -5,13 +5,17 @@
 //! in flight when one broke is reported as [`Error::Away`], never repeated silently.
 
 pub mod acl;
+mod backlog;
 mod cancelled;
 mod claim;
 mod clock;
 mod control;
+mod end;
 mod error;
 mod fault;
 mod gather;
+mod governed;
+mod group;
 mod inspect;
 mod keeper;
 mod later;
@@ -41,11 +45,14 @@ use std::sync::Arc;
 use tempest_protocol::Keys;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use backlog::{NewJob, Pushed, PushedUnique};
 pub use claim::{ClaimId, ClaimLink, Lookout, Odd, RunList};
 pub use control::{Control, Controls};
+pub use end::{Began, End};
 pub use error::{Error, Trouble};
 pub use fault::Faults;
 pub use gather::Pushing;
+pub use governed::{Admitted, Took};
 pub use inspect::{Denied, Inspection};
 pub use keeper::{Keeper, KeeperOptions};
 pub use lease::{Beats, Lease, Registered};

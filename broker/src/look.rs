@@ -34,6 +34,8 @@ pub(crate) struct QueueLook {
     pub(crate) lanes: [Load; 3],
     pub(crate) later: u64,
     pub(crate) dead: u64,
+    /// Keys that have jobs set aside.
+    pub(crate) asides: u64,
 }
 
 /// What waits in a lane.
@@ -151,6 +153,7 @@ impl Broker {
         let mut answers = answers.into_iter();
         let later = next(&mut answers)?;
         let dead = next(&mut answers)?;
+        let asides = next(&mut answers).unwrap_or_default();
         let mut lanes = [Load::default(); 3];
         for load in &mut lanes {
             load.jobs = next(&mut answers)?;
@@ -164,7 +167,7 @@ impl Broker {
         for entry in &mut entries {
             entry.held = next(&mut answers)?;
         }
-        Ok(QueueLook { queue: queue.clone(), entries, leases, lanes, later, dead })
+        Ok(QueueLook { queue: queue.clone(), entries, leases, lanes, later, dead, asides })
     }
 
     fn questions(&self, queue: &Queue, entries: &[Entry], workers: &BTreeSet<WorkerId>) -> Pipeline {
@@ -172,6 +175,7 @@ impl Broker {
         let mut commands = pipe();
         commands.cmd("ZCARD").arg(keys.later(queue));
         commands.cmd("ZCARD").arg(keys.dead(queue));
+        commands.cmd("SCARD").arg(keys.asides(queue));
         for lane in Lane::ALL {
             commands.cmd("LLEN").arg(keys.lane(queue, lane));
             commands.cmd("MEMORY").arg("USAGE").arg(keys.lane(queue, lane));

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use redis::{cmd, pipe};
 use serde_json::value::RawValue;
 use tempest_protocol::{
-    Action, Code, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, WorkerId, dead, limits,
+    Action, Code, Envelope, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, WorkerId, dead,
+    limits,
 };
 use tokio::time::Instant;
 
@@ -236,12 +237,26 @@ pub(crate) fn keys(keys: &Keys, queue: &Queue, id: &JobId) -> [String; 3] {
 
 /// What the record of a job says that waits again.
 pub(crate) fn waiting() -> Vec<String> {
-    vec!["state".into(), State::Waiting.as_str().into()]
+    state(State::Waiting).into()
+}
+
+/// What the record of a job says that is pushed now, beside its state.
+pub(crate) fn waiting_new<'a>(envelope: &'a Envelope, now_ms: &'a str) -> [&'a str; 6] {
+    ["action", envelope.action.as_str(), "lane", envelope.lane.as_str(), "queued_at", now_ms]
+}
+
+pub(crate) fn state(state: State) -> [String; 2] {
+    ["state".into(), state.as_str().into()]
+}
+
+/// What it says of a failure.
+pub(crate) fn failed(failure: &Failure) -> [String; 4] {
+    ["code".into(), failure.code.clone(), "message".into(), failure.message.clone()]
 }
 
 /// What it says of a job that is a member of `dead` now.
 pub(crate) fn dead(member: &Bytes, died_at_ms: String) -> Vec<String> {
     let failure = dead::failure_of(member).unwrap_or_else(|| Failure::new(Code::BadJob, ""));
-    let fields = ["state", State::Dead.as_str(), "code", &failure.code, "message", &failure.message];
-    fields.into_iter().map(str::to_owned).chain(["died_at".into(), died_at_ms]).collect()
+    let died = ["died_at".to_owned(), died_at_ms];
+    state(State::Dead).into_iter().chain(failed(&failure)).chain(died).collect()
 }

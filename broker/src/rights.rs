@@ -34,6 +34,8 @@ const LOOKS: u8 = FRONT | CALLER | SUPERVISOR | INSPECTOR;
 pub(crate) enum On {
     Nothing,
     Queue,
+    /// Kept results of background jobs.
+    Results,
     Queues,
     Mailboxes,
     Sweep,
@@ -171,7 +173,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
     let (lane, later, unique) = (keys.lane(queue, Lane::Normal), keys.later(queue), keys.unique(queue, &tag));
     let (limits, running, rate) = (keys.limits(queue), keys.running(queue), keys.rate(queue));
     let (aside, schedules, due) = (keys.aside(queue, &tag), keys.schedules(queue), keys.due(queue));
-    let rows: [(u8, u8, &[&str]); 45] = [
+    let rows: [(u8, u8, &[&str]); 44] = [
         (RUNS_SCRIPTS, READ, &["EXISTS", &record]),
         (RUNS_SCRIPTS, WRITE, &["HSET", &record, "x", "x"]),
         (WORKER | KEEPER, WRITE, &["HDEL", &record, "x"]),
@@ -183,7 +185,6 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER, WRITE, &["RPUSH", &log, "x"]),
         (WORKER, WRITE, &["LTRIM", &log, "1", "-1"]),
         (LOOKS, READ, &["LINDEX", &result, "0"]),
-        (FRONT | CALLER, BOTH, &["BLMOVE", &result, &result, "LEFT", "LEFT", "1"]),
         (WORKER, WRITE, &["DEL", &result]),
         (CALLER | WORKER, READ, &["LLEN", &lane]),
         (CALLER | FRONT | WORKER, READ, &["ZCARD", &later]),
@@ -196,7 +197,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER | KEEPER, READ, &["HGET", &limits, "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HSET", &limits, "x", "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),
-        (WORKER | KEEPER, READ, &["SCARD", &running]),
+        (WORKER | KEEPER | INSPECTOR, READ, &["SCARD", &running]),
         (WORKER | KEEPER, READ, &["SISMEMBER", &running, "x"]),
         (WORKER | KEEPER, READ, &["SMEMBERS", &running]),
         (WORKER, WRITE, &["SADD", &running, "x"]),
@@ -218,7 +219,8 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER, READ, &["PTTL", &record]),
         (KEEPER | INSPECTOR, READ, &["LLEN", &aside]),
     ];
-    rows.into_iter().map(|row| right(On::Queue, row)).collect()
+    let awaits = right(On::Results, (CALLER, BOTH, &["BLMOVE", &result, &result, "LEFT", "LEFT", "1"]));
+    rows.into_iter().map(|row| right(On::Queue, row)).chain([awaits]).collect()
 }
 
 fn on_mailboxes(keys: &Keys) -> Vec<Right> {

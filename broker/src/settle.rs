@@ -5,11 +5,13 @@
 
 use bytes::Bytes;
 use redis::{Cmd, Value, cmd, pipe};
-use tempest_protocol::{Lane, limits};
+use tempest_protocol::{JobId, Lane, limits};
 
 use crate::{
     Broker, Error,
     claim::{RunList, next, read, take},
+    clock::millis,
+    record,
 };
 
 /// What became of a reply and the ack behind it. The two are independent: Redis may take one and refuse the other.
@@ -39,7 +41,7 @@ pub enum Acked {
 }
 
 impl Acked {
-    fn of(removed: u64) -> Self {
+    pub(crate) fn of(removed: u64) -> Self {
         if removed > 0 { Self::Done } else { Self::TakenAway }
     }
 }
@@ -122,26 +124,39 @@ impl Broker {
     ) -> Result<Acked, Error> {
         let dead = self.keys().dead(run.queue());
         let acked = self.exchange(run, frame, &dead, member, died_ms).await?;
-        let keep = isize::try_from(limits::DEAD_JOBS_MAX).unwrap_or(isize::MAX);
-        let trim: Result<u64, Error> =
-            self.link().ask(cmd("ZREMRANGEBYRANK").arg(&dead).arg(0).arg(-keep - 1)).await;
-        if let Err(error) = trim {
-            tracing::debug!(%error, "dead was not trimmed; the next tick does it");
-        }
+        self.bound(&dead).await;
         Ok(acked)
     }
 
-    /// Puts a job that was started and will not end back to the head of its lane, as `member`, in one step.
+    /// Keeps `dead` from growing without bound.
+    pub(crate) async fn bound(&self, dead: &str) {
+        let keep = isize::try_from(limits::DEAD_JOBS_MAX).unwrap_or(isize::MAX);
+        let trim: Result<u64, Error> =
+            self.link().ask(cmd("ZREMRANGEBYRANK").arg(dead).arg(0).arg(-keep - 1)).await;
+        if let Err(error) = trim {
+            tracing::debug!(%error, "dead was not trimmed; the next tick does it");
+        }
+    }
+
+    /// Puts a job that was started and will not end back to the head of its lane, as `member`, in one step. With the id of a
+    /// background job its record says so.
     pub async fn restart(
         &self,
         run: &RunList,
         frame: &Bytes,
         member: &Bytes,
         lane: Lane,
+        id: Option<&JobId>,
     ) -> Result<Acked, Error> {
         let lane = self.keys().lane(run.queue(), lane);
         let mut commands = pipe();
         commands.cmd("LPUSH").arg(&lane).arg(member.as_ref()).ignore().add_command(remove(run, frame));
+        if let Some(id) = id {
+            let record = self.keys().record(run.queue(), id);
+            commands.cmd("HDEL").arg(&record).arg("worker").arg("since").ignore();
+            commands.cmd("HSET").arg(&record).arg(&record::waiting()).ignore();
+            commands.cmd("PEXPIRE").arg(&record).arg(millis(limits::RECORD_AGE_MAX)).ignore();
+        }
         let (removed,): (u64,) = self.link().transact(&commands).await?;
         if removed == 0 {
             self.link().ask::<u64>(cmd("LREM").arg(&lane).arg(1).arg(member.as_ref())).await?;
@@ -170,7 +185,7 @@ impl Broker {
     }
 }
 
-fn remove(run: &RunList, frame: &Bytes) -> Cmd {
+pub(crate) fn remove(run: &RunList, frame: &Bytes) -> Cmd {
     let mut command = Cmd::with_capacity(4, 16 + run.key().len() + frame.len());
     command.arg("LREM").arg(run.key()).arg(1).arg(frame.as_ref());
     command

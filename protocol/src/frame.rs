@@ -164,7 +164,8 @@ impl Raw {
         Self { encoding, bytes }
     }
 
-    pub(crate) fn null(encoding: Encoding) -> Self {
+    /// Null.
+    pub fn null(encoding: Encoding) -> Self {
         let null: &[u8] = match encoding {
             Encoding::Json => b"null",
             Encoding::MsgPack => &[0xc0],

@@ -12,6 +12,8 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
 /// Jobs waiting in one lane.
 pub const LANE_JOBS_MAX: u64 = 10_000;
+/// Jobs in a lane, or in `later`, up to which background jobs are pushed.
+pub const BACKLOG_JOBS_MAX: u64 = 10_000_000;
 /// Bytes waiting in one lane.
 pub const LANE_BYTES_MAX: u64 = 64 << 20;
 /// How long an HTTP client waits before it gets a 504.

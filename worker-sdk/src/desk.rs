@@ -4,6 +4,7 @@
 //! acks; jobs do that in tasks of their own and report back.
 
 mod drain;
+mod governed;
 mod jobs;
 mod places;
 
@@ -119,6 +120,7 @@ impl Desk {
     /// Works until it is told to drain, and drains.
     pub(crate) async fn work(mut self) -> Report {
         let mut ended = Vec::new();
+        self.read_limits().await;
         while !self.drain.is_cancelled() {
             if self.unsure {
                 self.make_sure().await;
@@ -136,14 +138,13 @@ impl Desk {
                 biased;
                 () = self.drain.cancelled() => {}
                 // Before what always comes under load: whoever runs for nobody is told at once.
-                control = self.controls.next() => {
-                    if self.shared.obey(&control, self.lease.worker()) {
-                        self.drain.cancel();
-                    }
-                }
+                control = self.controls.next() => self.obey(&control).await,
                 Some(came) = self.claims.next() => self.take_in(came).await,
                 _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
-                _ = self.beats.changed() => self.look_everywhere().await,
+                _ = self.beats.changed() => {
+                    self.look_everywhere().await;
+                    self.read_limits().await;
+                }
                 () = at(next_claim), if self.permits > 0 && !self.unsure => {}
             }
         }
@@ -203,7 +204,12 @@ impl Desk {
             let (lane, spots) = self.places[place].free(place, source, budget - took);
             let runs: Vec<_> = spots.iter().map(|spot| self.places[place].run(*spot).clone()).collect();
             let lapses = self.lease.lapses();
-            let jobs = match self.shared.broker.take(lane, &runs).await {
+            let jobs = if self.places[place].is_governed() {
+                self.take_within_limits(place, source, lane, &runs).await
+            } else {
+                self.shared.broker.take(lane, &runs).await
+            };
+            let jobs = match jobs {
                 Ok(jobs) => jobs,
                 Err(error) => {
                     self.trouble(place, source, &error);
@@ -228,7 +234,7 @@ impl Desk {
     async fn take_in(&mut self, came: Came) {
         let (spot, source, lapses) = (came.spot, came.source, came.lapses);
         self.note(came.odd);
-        self.idle = came.waited && self.tasks.is_empty();
+        self.idle = came.waited && !came.peeked && self.tasks.is_empty();
         let answer = self.places[spot.place].came(came);
         if answer.is_ok() {
             self.shared.broker.stats().faults.well(self.places[spot.place].claims_part());
@@ -237,7 +243,8 @@ impl Desk {
             Ok(Some(_)) if self.is_fenced(lapses) => self.unsure = true,
             Ok(Some(frame)) => {
                 self.places[spot.place].know(spot, frame.clone());
-                if self.permits > 0 && !self.drain.is_cancelled() {
+                let is_free = !self.places[spot.place].is_governed();
+                if is_free && self.permits > 0 && !self.drain.is_cancelled() {
                     self.start(spot, frame);
                 } else {
                     self.give_back(spot, &frame).await;

@@ -21,12 +21,14 @@
 //! Each job runs in a `tracing` span of its own. With the feature `otel` the span continues the trace of whoever pushed
 //! the job, if the program has a layer of `tracing-opentelemetry`: see `examples/traces`.
 
+mod background;
 mod context;
 mod desk;
 mod error;
 mod failed;
 mod handler;
 mod identity;
+mod keyed;
 mod memory;
 mod options;
 mod report;

@@ -55,6 +55,8 @@ pub(crate) enum Ending {
     Expired,
     Repeated,
     CutShort,
+    /// It was not run: others of its key do.
+    SetAside,
 }
 
 /// Counts while the worker runs.
@@ -78,6 +80,7 @@ impl Counts {
             Ending::Expired => &self.expired,
             Ending::Repeated => &self.repeated,
             Ending::CutShort => &self.cut_short,
+            Ending::SetAside => return,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }

@@ -5,15 +5,16 @@
 use std::{pin::pin, task::Poll, time::Duration};
 
 use futures_util::poll;
-use tempest_broker::Broker;
-use tempest_protocol::{Code, Content, Envelope, Failure, Job, Timing, dead};
+use tempest_broker::{Broker, End};
+use tempest_protocol::{Code, Content, Envelope, Failure, Holds, Job, Timing, dead};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, warn};
 
 use crate::{
-    Context, Failed,
+    Context, Failed, background,
     handler::{Handler, Outcome},
+    keyed,
     report::Ending,
     settling::{self, Settling},
     shared::{Held, InHand, Next, Shared},
@@ -35,10 +36,23 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
             let member = dead::undecodable(&held.frame, &failure, now_ms);
             return (
                 Ending::Failed,
-                settling::settle(shared, held, Settling::Bury { member, died_ms: now_ms }).await,
+                settling::settle(shared, held, Settling::Undecodable { member, died_ms: now_ms }).await,
             );
         }
     };
+    let key = job.envelope.background.as_ref().and_then(|background| background.key.clone());
+    let Some(key) = key else { return run_job(shared, held, job).await };
+    if !keyed::admit(shared, &held, &key).await {
+        return (Ending::SetAside, Next::Unasked);
+    }
+    // What comes with the ack would lie in the slot before it is free for another key.
+    let (run, held) = (held.run.clone(), Held { chain: None, ..held });
+    let (ending, _) = run_job(shared, held, job).await;
+    keyed::release(shared, &run, &key).await;
+    (ending, Next::Unasked)
+}
+
+async fn run_job(shared: &Shared, held: Held, job: Job) -> (Ending, Next) {
     let since = Since::now(&shared.broker);
     let (ending, settling) = match refuse(shared, &job) {
         Some(refused) => refused,
@@ -65,6 +79,11 @@ impl Since {
         Self { claimed_at_ms: broker.now_ms(), begun: Instant::now() }
     }
 
+    /// When the job came into hand, in milliseconds of Redis time.
+    pub(crate) fn claimed_at_ms(&self) -> u64 {
+        self.claimed_at_ms
+    }
+
     /// The time up to now.
     pub(crate) fn timing(&self) -> Timing {
         let work_us = u64::try_from(self.begun.elapsed().as_micros()).ok();
@@ -78,11 +97,11 @@ fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
     if let Some(id) = id {
         let mut memory = shared.memory();
         if memory.is_cancelled(id) {
-            return Some((Ending::Cancelled, Settling::Ack));
+            return Some((Ending::Cancelled, Settling::drop(job)));
         }
         if memory.has_finished(id, *attempt) {
             debug!(%id, attempt, "finished before; not run again");
-            return Some((Ending::Repeated, Settling::Ack));
+            return Some((Ending::Repeated, Settling::again(job)));
         }
     }
     job.envelope.is_expired(shared.broker.now_ms()).then(|| expired(shared, job))
@@ -91,15 +110,17 @@ fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
 /// Jobs with `reply_to` never enter `dead`: they carry cookies, and whoever waited has given up.
 fn expired(shared: &Shared, job: &Job) -> (Ending, Settling) {
     let settling = match &job.envelope.reply_to {
-        Some(_) => Settling::Ack,
+        Some(_) => Settling::Ack { id: None },
         None => bury(shared, job, Failed::coded(Code::Expired, "its deadline has passed")),
     };
     (Ending::Expired, settling)
 }
 
 fn bury(shared: &Shared, job: &Job, failed: Failed) -> Settling {
-    let died_ms = shared.broker.now_ms();
-    Settling::Bury { member: dead::dead(job, &failed.into(), died_ms), died_ms }
+    let (died_ms, failure) = (shared.broker.now_ms(), Failure::from(failed));
+    let member = dead::dead(job, &failure, died_ms);
+    let reply = background::kept(job, Content::Error(failure), None);
+    Settling::background(job, End::Dead { member, reply, died_ms })
 }
 
 /// How a handler's run ended.
@@ -122,18 +143,25 @@ async fn start(
     let context = Context::new(job, held.run.clone(), shared.broker.clone(), trace::traceparent(&span));
     let (job, envelope) = (context.job(), &context.job().envelope);
     let entered = shared.enter(InHand { context: context.clone(), since_ms: since.claimed_at_ms });
+    if envelope.unique_while(Holds::Queued).is_some() {
+        background::begin(shared, &held.run, job, since).await;
+    }
     let work = span.in_scope(|| handler(context.clone()));
-    let ended = attend(shared, envelope, work, context.cancellation()).instrument(span.clone()).await;
+    let told = background::begin_soon(shared, &held.run, job, since);
+    let ended = attend(shared, envelope, work, told, context.cancellation()).instrument(span.clone()).await;
     trace::end(&span, &ended);
     drop(span);
     drop(entered);
     let (ending, settling) = match ended {
-        Ended::Itself(Ok(content)) => (Ending::Done, answer(job, since, content)),
+        Ended::Itself(Ok(content)) => match done(shared, job, since, content) {
+            Ok(settling) => (Ending::Done, settling),
+            Err(failed) => (Ending::Failed, bury(shared, job, failed)),
+        },
         Ended::Itself(Err(failed)) => {
             warn!(action = %envelope.action, id = ?envelope.id, attempt = envelope.attempt, %failed, "a job failed");
             (Ending::Failed, fail(shared, job, since, failed))
         }
-        Ended::Cancelled => (Ending::Cancelled, Settling::Ack),
+        Ended::Cancelled => (Ending::Cancelled, Settling::drop(job)),
         Ended::Late => expired(shared, job),
         Ended::TooLong => {
             let limit = format!("the handler ran for {:?}", shared.run_max);
@@ -144,7 +172,7 @@ async fn start(
     };
     // Not what moves to `later`, `dead` or back: if it comes again Redis has forgotten the move, too, and an ack alone
     // would lose the job (SPEC, rule 11).
-    if let (Some(id), Settling::Ack | Settling::Reply { .. }) = (&envelope.id, &settling) {
+    if let Some(id) = envelope.id.as_ref().filter(|_| settling.is_for_good()) {
         shared.memory().finish(id, envelope.attempt);
     }
     (ending, settling)
@@ -155,6 +183,7 @@ async fn attend(
     shared: &Shared,
     envelope: &Envelope,
     work: impl Future<Output = Outcome>,
+    told: impl Future<Output = ()>,
     cancelled: &CancellationToken,
 ) -> Ended {
     let mut work = pin!(work);
@@ -174,6 +203,7 @@ async fn attend(
         () = cancelled.cancelled() => Ended::Cancelled,
         () = &mut over => if deadline < limit { Ended::Late } else { Ended::TooLong },
         () = shared.abort.cancelled() => Ended::CutShort,
+        () = async { told.await; std::future::pending().await } => unreachable!("it only tells"),
     };
     cancelled.cancel();
     // Whatever it still says, nobody hears it, unless it finished while the worker was told to stop.
@@ -197,11 +227,23 @@ fn by_itself(shared: &Shared, envelope: &Envelope, outcome: Outcome, cancelled: 
     }
 }
 
-/// What a finished job leaves behind: a reply, if somebody waits for one.
+/// What a finished job leaves behind: a reply, if somebody waits for one; else what it asked to have kept, and what comes
+/// after it.
+///
+/// Errors: what comes after it is no job.
+fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<Settling, Failed> {
+    match (&job.envelope.reply_to, &job.envelope.id) {
+        (Some(_), _) => Ok(answer(job, since, content)),
+        (None, Some(_)) if job.envelope.background.is_some() => background::done(shared, job, since, content),
+        (None, id) => Ok(Settling::Ack { id: id.clone() }),
+    }
+}
+
+/// A reply, if somebody waits for one.
 fn answer(job: &Job, since: &Since, content: Content) -> Settling {
     match (&job.envelope.reply_to, &job.envelope.id) {
         (Some(_), Some(_)) => settling::reply(job, content, since),
-        _ => Settling::Ack,
+        _ => Settling::Ack { id: None },
     }
 }
 
@@ -217,14 +259,15 @@ fn fail(shared: &Shared, job: &Job, since: &Since, failed: Failed) -> Settling {
     let failures = u32::try_from(envelope.attempt).unwrap_or(u32::MAX);
     let wait = tempest_protocol::RETRY.bound(failures).mul_f64(fastrand::f64());
     let due_ms = shared.broker.now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    Settling::RetryLater { member: dead::later(job), due_ms }
+    Settling::background(job, End::Later { member: dead::later(job), due_ms, failure: failed.into() })
 }
 
 /// Started and not ended: another attempt if there is one left, at once; else it failed.
 fn cut_short(shared: &Shared, job: &Job, since: &Since) -> Settling {
     let envelope = &job.envelope;
     if envelope.attempt < envelope.attempts_max() {
-        return Settling::Restart { member: dead::later(job), lane: envelope.lane };
+        let id = envelope.id.clone().filter(|_| envelope.reply_to.is_none());
+        return Settling::Restart { member: dead::later(job), lane: envelope.lane, id };
     }
     let failed = Failed::coded(Code::WorkerLost, "the worker was stopped before the job was done");
     match envelope.reply_to {

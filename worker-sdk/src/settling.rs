@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempest_broker::{Acked, Broker, Error, Settled};
-use tempest_protocol::{Code, Content, Failure, Job, Lane, Reply, limits};
+use tempest_broker::{Acked, Broker, End, Error, Settled};
+use tempest_protocol::{Code, Content, Failure, Job, JobId, Lane, Reply, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
+    background::After,
     running::Since,
     shared::{Held, Next, Shared},
 };
@@ -23,23 +24,56 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
-    /// Remove it; nobody waits.
-    Ack,
+    /// Remove it; nobody waits. With the id of a background job its record goes, too.
+    Ack { id: Option<JobId> },
     /// Reply, then remove it.
     Reply { reply_to: String, reply: Bytes, deadline_ms: u64 },
-    /// Another attempt at a later time.
-    RetryLater { member: Bytes, due_ms: u64 },
     /// Another attempt at once.
-    Restart { member: Bytes, lane: Lane },
-    /// Keep it in `dead`.
-    Bury { member: Bytes, died_ms: u64 },
+    Restart { member: Bytes, lane: Lane, id: Option<JobId> },
+    /// A background job ends, or ends for now: do what comes before that, then write its record.
+    End { job: Box<Job>, end: End, after: After },
+    /// Keep bytes in `dead` that are no job.
+    Undecodable { member: Bytes, died_ms: u64 },
+}
+
+impl Settling {
+    /// The end of a background job after which nothing comes.
+    pub(crate) fn background(job: &Job, end: End) -> Self {
+        Self::End { job: Box::new(job.clone()), end, after: After::default() }
+    }
+
+    /// A job was cancelled.
+    pub(crate) fn drop(job: &Job) -> Self {
+        match (&job.envelope.reply_to, &job.envelope.background) {
+            (None, Some(_)) => Self::background(job, End::Gone),
+            (None, None) => Self::Ack { id: job.envelope.id.clone() },
+            (Some(_), _) => Self::Ack { id: None },
+        }
+    }
+
+    /// A job that was done came again. What was kept of it stays.
+    pub(crate) fn again(job: &Job) -> Self {
+        let is_plain = job.envelope.reply_to.is_none() && job.envelope.background.is_none();
+        Self::Ack { id: job.envelope.id.clone().filter(|_| is_plain) }
+    }
+
+    /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is.
+    pub(crate) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Ack { .. } | Self::Reply { .. } => true,
+            Self::End { end, .. } => matches!(end, End::Done { .. } | End::Gone),
+            Self::Restart { .. } | Self::Undecodable { .. } => false,
+        }
+    }
 }
 
 /// The reply to a job that has an id and a mailbox. Content that its encoding or the limit cannot hold becomes an
 /// error.
 pub(crate) fn reply(job: &Job, content: Content, since: &Since) -> Settling {
     let envelope = &job.envelope;
-    let (Some(id), Some(reply_to)) = (&envelope.id, &envelope.reply_to) else { return Settling::Ack };
+    let (Some(id), Some(reply_to)) = (&envelope.id, &envelope.reply_to) else {
+        return Settling::Ack { id: None };
+    };
     let timing = since.timing();
     let encode =
         |content| Reply::last(id.clone(), envelope.attempt, content).timed(timing).encode(job.encoding());
@@ -65,6 +99,7 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
             let (reply, until) = (Some(reply), until(shared, deadline_ms));
             answer(shared, Open { reply_to, reply, ack: true, held, until, next: Next::Unasked }).await
         }
+        Settling::Ack { id } => ack(shared, held, id).await,
         other => {
             let mut failures = 0;
             while let Err(error) = try_once(&shared.broker, &held, &other).await {
@@ -79,12 +114,45 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
 async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(), Error> {
     let Held { run, frame, .. } = held;
     match settling {
-        Settling::RetryLater { member, due_ms } => broker.retry_later(run, frame, member, *due_ms).await,
-        Settling::Restart { member, lane } => broker.restart(run, frame, member, *lane).await,
-        Settling::Bury { member, died_ms } => broker.bury(run, frame, member, *died_ms).await,
-        Settling::Ack | Settling::Reply { .. } => broker.ack(run, frame).await,
+        Settling::End { job, end, after } => {
+            after.carry_out(broker, run.queue()).await?;
+            broker.end(run, job, end).await
+        }
+        Settling::Restart { member, lane, id } => {
+            broker.restart(run, frame, member, *lane, id.as_ref()).await
+        }
+        Settling::Undecodable { member, died_ms } => broker.bury(run, frame, member, *died_ms).await,
+        Settling::Ack { .. } | Settling::Reply { .. } => broker.ack(run, frame).await,
     }
     .map(drop)
+}
+
+/// Acks a job, and takes the next one behind it if it may. That is asked for once at most.
+async fn ack(shared: &Shared, mut held: Held, id: Option<JobId>) -> Next {
+    let (broker, mut next, mut failures) = (&shared.broker, Next::Unasked, 0);
+    loop {
+        let Held { run, frame, chain } = &mut held;
+        let acked = match (chain.take(), &id) {
+            (Some(lane), id) => match broker.finish_and_take(run, frame, id.as_ref(), lane).await {
+                Ok((acked, came)) => {
+                    next = Next::Came(came.unwrap_or_default());
+                    acked
+                }
+                Err(error) => {
+                    next = if matches!(error, Error::Down) { Next::Came(None) } else { Next::Lost };
+                    Err(error)
+                }
+            },
+            (None, Some(id)) => broker.finish(run, frame, id).await,
+            (None, None) => broker.ack(run, frame).await,
+        };
+        match acked {
+            Ok(_) => break,
+            Err(error) => pause(broker, &error, &mut failures).await,
+        }
+    }
+    settled(broker, failures);
+    next
 }
 
 /// When a reply is of no use any more.

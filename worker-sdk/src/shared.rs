@@ -149,7 +149,7 @@ impl Shared {
                 false
             }
             // To whoever keeps this worker, not to itself.
-            Control::Kill(..) => false,
+            Control::Kill(..) | Control::Limits => false,
             Control::Drain(worker) => worker.as_ref().is_none_or(|worker| worker == me),
         }
     }

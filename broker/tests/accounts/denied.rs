@@ -59,7 +59,7 @@ async fn a_worker_has_its_own_queue_only() {
         &["SMEMBERS", "tempest:queues"],
         &["SUBSCRIBE", "tempest:{other}:control"],
         &["PUBLISH", "tempest:{mail}:control", "drain"],
-        &["EVAL", "return 1", "0"],
+        &["EVAL", "return redis.call('GET', KEYS[1])", "1", "tempest:{other}:lease:w"],
     ];
     for command in refused {
         assert!(!scene.may("worker", command), "a worker may {command:?}");

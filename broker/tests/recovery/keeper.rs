@@ -54,7 +54,7 @@ async fn rival_keepers_promote_each_job_once() {
 #[tokio::test]
 async fn a_job_that_cannot_be_promoted_stays() {
     let server = Server::start();
-    let script = include_str!("../../src/lua/promote.lua");
+    let script = tempest_protocol::scripts::PROMOTE;
     server.run(&["ZADD", "tempest:{q}:later", "7", "job"]);
     server.cli("SET tempest:{q} oops");
     let answer = server.run(&["EVAL", script, "2", "tempest:{q}:later", "tempest:{q}", "job"]);

@@ -66,10 +66,11 @@ async fn a_worker_that_wakes_in_the_last_moment_keeps_its_job() {
     register(&server, "w.0", false);
     hold(&server, "w.0", br#"{"action":"a"}"#);
     server.cli("SET tempest:{q}:lease:w {} PX 60000");
-    let script = include_str!("../../src/lua/recover.lua");
-    let keys = ["tempest:{q}:run:w.0", "tempest:{q}", "tempest:{q}:lease:w", "tempest:{q}:dead"];
+    let script = tempest_protocol::scripts::RECOVER;
+    let run = "tempest:{q}:run:w.0";
+    let keys = [run, "tempest:{q}", "tempest:{q}:lease:w", "tempest:{q}:dead", run, run];
     let job = r#"{"action":"a"}"#;
-    let call = [&["EVAL", script, "4"][..], &keys[..], &["0", job, job, "", "0"][..]].concat();
+    let call = [&["EVAL", script, "6"][..], &keys[..], &["0", job, job, "", "0", "", ""][..]].concat();
     assert_eq!(server.run(&call).integer(), -1);
     assert_eq!(held(&server, "w.0"), 1);
     drop(broker);

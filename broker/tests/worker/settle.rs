@@ -166,10 +166,10 @@ async fn a_restarted_job_is_the_next_of_its_lane_unless_it_was_taken_away() {
     let place = Place::open().await;
     place.server.cli("RPUSH tempest:{q} next");
     let frame = place.hold("job");
-    let restarted = place.broker.restart(&place.run(0), &frame, &bytes("job2"), Lane::Normal).await;
+    let restarted = place.broker.restart(&place.run(0), &frame, &bytes("job2"), Lane::Normal, None).await;
     assert_eq!(restarted.expect("moved"), Acked::Done);
     assert_eq!(place.list("tempest:{q}"), ["job2", "next"]);
-    let again = place.broker.restart(&place.run(0), &frame, &bytes("job2"), Lane::Normal).await;
+    let again = place.broker.restart(&place.run(0), &frame, &bytes("job2"), Lane::Normal, None).await;
     assert_eq!(again.expect("no error"), Acked::TakenAway);
     assert_eq!(place.list("tempest:{q}"), ["job2", "next"]);
     assert_eq!(place.server.cli("LLEN tempest:{q}"), Answer::Integer(2));

@@ -29,7 +29,8 @@ impl Desk {
         self.permits -= 1;
         self.shared.rest(false);
         self.lease.wake();
-        let chainable = self.loaded && self.places.len() == 1 && !self.drain.is_cancelled();
+        let is_governed = self.places[spot.place].is_governed();
+        let chainable = self.loaded && self.places.len() == 1 && !is_governed && !self.drain.is_cancelled();
         let place = &mut self.places[spot.place];
         let chain = if chainable { place.chain(spot) } else { None };
         let held = Held { run: place.run(spot).clone(), frame: frame.clone(), chain };

@@ -27,6 +27,8 @@ pub(super) struct Place {
     worker: WorkerId,
     /// What is in trouble while nothing can be claimed.
     claims_part: String,
+    /// The queue is paused or has limits: what comes is claimed as far as they allow.
+    is_governed: bool,
     slots: Vec<Slot>,
     sources: Vec<Source>,
 }
@@ -65,6 +67,8 @@ pub(super) struct Came {
     pub(super) waited: bool,
     /// What was not as it should be when it began to wait.
     pub(super) odd: Option<Odd>,
+    /// It only waited for something to lie in the lane, and claimed nothing.
+    pub(super) peeked: bool,
     link: ClaimLink,
     answer: Result<Option<Bytes>, Error>,
 }
@@ -98,11 +102,21 @@ impl Place {
         };
         Self {
             claims_part: format!("claims of {queue}"),
+            is_governed: false,
             queue: queue.clone(),
             worker: worker.clone(),
             slots: (0..slots).map(slot).collect(),
             sources: lanes.iter().map(source).collect(),
         }
+    }
+
+    pub(super) fn is_governed(&self) -> bool {
+        self.is_governed
+    }
+
+    /// Gives whether that is news.
+    pub(super) fn govern(&mut self, is_governed: bool) -> bool {
+        std::mem::replace(&mut self.is_governed, is_governed) != is_governed
     }
 
     pub(super) fn queue(&self) -> &Queue {
@@ -208,18 +222,20 @@ impl Place {
                 let empty = self.slots.iter().filter(|slot| slot.is_free());
                 Lookout { worker: self.worker.clone(), empty: empty.map(|slot| slot.run.clone()).collect() }
             });
-            self.slots[slot].claiming = true;
+            let peeked = self.is_governed;
+            self.slots[slot].claiming = !peeked;
             (source.woken, source.not_before) = (false, None);
             let (run, lane, beats) = (self.slots[slot].run.clone(), source.lane, beats.clone());
             let claim = async move {
                 let (lapses, asked) = (beats.borrow().lapses, Instant::now());
                 let came = match lookout {
+                    _ if peeked => link.peek(lane, run.queue()).await.map(|_| (None, None)),
                     None => link.claim(lane, &run).await.map(|job| (job, None)),
                     Some(lookout) => link.claim_idle(lane, &run, &lookout).await,
                 };
                 let (answer, odd) = came.map_or_else(|error| (Err(error), None), |(job, odd)| (Ok(job), odd));
                 let waited = asked.elapsed() > AT_ONCE;
-                Came { spot: Spot { place, slot }, source: index, lapses, waited, odd, link, answer }
+                Came { spot: Spot { place, slot }, source: index, lapses, waited, odd, peeked, link, answer }
             };
             claims.push(claim.boxed());
         }
@@ -235,7 +251,7 @@ impl Place {
         if came.answer.is_ok() {
             source.failures = 0;
         }
-        self.slots[came.spot.slot].claiming = false;
+        self.slots[came.spot.slot].claiming &= came.peeked;
         came.answer
     }
 

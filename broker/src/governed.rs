@@ -1,0 +1,157 @@
+//! Claims from queues that have limits, and jobs that exclude each other by a key (SPEC "Background jobs", Limits).
+//!
+//! What the limits have given out is counted in sets of slots. Nobody takes a slot out at the end of its job: one whose
+//! run list is empty counts no more, and is swept out when a place is wanted.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Value, cmd, pipe};
+use tempest_protocol::{Job, Keys, Lane, Queue, Tag};
+
+use crate::{
+    Broker, Error,
+    claim::{RunList, read},
+    script::Run,
+};
+
+/// What a claim under limits came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// Jobs, in the order of the run lists they lie in now; none: nothing waits.
+    Jobs(Vec<Bytes>),
+    /// The rate is used up: not before so long.
+    Wait(Duration),
+    /// As many jobs run as may.
+    Full,
+    /// The queue is paused.
+    Paused,
+}
+
+/// Whether a job of a key may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It may.
+    Runs,
+    /// It was set aside: enough of its key run.
+    SetAside,
+    /// It was taken away meanwhile.
+    TakenAway,
+}
+
+impl Broker {
+    /// Whether these queues are paused, or have a limit that claims must heed. One write.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn are_governed(&self, queues: &[&Queue]) -> Result<Vec<bool>, Error> {
+        let mut commands = pipe();
+        for queue in queues {
+            commands.cmd("HMGET").arg(self.keys().limits(queue)).arg(&["paused", "concurrency", "rate"]);
+        }
+        let answers = self.link().ask_all(&commands).await?.into_iter();
+        answers.map(|answer| Ok(read::<Vec<Option<String>>>(answer)?.iter().any(Option::is_some))).collect()
+    }
+
+    /// Claims a job for each of these run lists of one queue, as far as the lane has any and the limits of the queue allow.
+    /// Does not block.
+    ///
+    /// Errors: any; some jobs may have been claimed all the same, so look into the run lists.
+    pub async fn take_within_limits(&self, lane: Lane, runs: &[RunList]) -> Result<Took, Error> {
+        let Some(first) = runs.first() else { return Ok(Took::Jobs(Vec::new())) };
+        match self.take_once(lane, runs).await? {
+            Took::Full if self.sweep(first.queue(), &self.keys().running(first.queue())).await? => {
+                self.take_once(lane, runs).await
+            }
+            took => Ok(took),
+        }
+    }
+
+    async fn take_once(&self, lane: Lane, runs: &[RunList]) -> Result<Took, Error> {
+        let (keys, queue) = (self.keys(), runs[0].queue());
+        let (lane, limits) = (keys.lane(queue, lane), keys.limits(queue));
+        let (running, rate) = (keys.running(queue), keys.rate(queue));
+        let mut names = vec![lane.as_str(), &limits, &running, &rate];
+        names.extend(runs.iter().map(RunList::key));
+        let slots: Vec<_> = runs.iter().map(|run| run.slot().as_bytes()).collect();
+        let answer = self.scripts().take.value(self, &Run { keys: &names, args: &slots }).await?;
+        let Value::Array(mut answer) = answer else { return Err(Error::Away("take gave no list".into())) };
+        let jobs = answer.split_off(1);
+        match read::<i64>(Ok(answer.pop().unwrap_or(Value::Nil)))? {
+            0 => {
+                let jobs = jobs.into_iter().map(|job| read::<Vec<u8>>(Ok(job)).map(Bytes::from));
+                jobs.collect::<Result<_, _>>().map(Took::Jobs)
+            }
+            -1 => Ok(Took::Paused),
+            -2 => Ok(Took::Full),
+            wait_ms => Ok(Took::Wait(Duration::from_millis(wait_ms.unsigned_abs()))),
+        }
+    }
+
+    /// Sweeps slots out of a set that hold no job any more. Gives whether there were any.
+    async fn sweep(&self, queue: &Queue, set: &str) -> Result<bool, Error> {
+        let slots = self.slots_in(set).await?;
+        let runs: Vec<_> = slots.iter().map(|slot| self.keys().run_entry(queue, slot)).collect();
+        let names: Vec<_> = std::iter::once(set).chain(runs.iter().map(String::as_str)).collect();
+        let args: Vec<_> = slots.iter().map(String::as_bytes).collect();
+        let left = self.scripts().sweep.run(self, &Run { keys: &names, args: &args }).await?;
+        Ok(usize::try_from(left).is_ok_and(|left| left < slots.len()))
+    }
+
+    async fn slots_in(&self, set: &str) -> Result<Vec<String>, Error> {
+        let slots: Vec<String> = self.link().ask(cmd("SMEMBERS").arg(set)).await?;
+        Ok(slots.into_iter().filter(|slot| Keys::worker_of(slot).is_some()).collect())
+    }
+
+    /// Asks whether a claimed job of a key may run; if not it is set aside, in the same step.
+    ///
+    /// Errors: [`Error::Away`]: unknown, look into the run list; Redis is away or refuses.
+    pub async fn admit(&self, run: &RunList, frame: &Bytes, key: &Tag) -> Result<Admitted, Error> {
+        let (keys, queue) = (self.keys(), run.queue());
+        let (set, aside) = (keys.key(queue, key), keys.aside(queue, key));
+        let (asides, limits) = (keys.asides(queue), keys.limits(queue));
+        let slots = self.slots_in(&set).await?;
+        let runs: Vec<_> = slots.iter().map(|slot| keys.run_entry(queue, slot)).collect();
+        let mut names = vec![run.key(), &set, &aside, &asides, &limits];
+        names.extend(runs.iter().map(String::as_str));
+        let mut args: Vec<&[u8]> = vec![run.slot().as_bytes(), frame, key.as_str().as_bytes()];
+        args.extend(slots.iter().map(String::as_bytes));
+        Ok(match self.scripts().admit.run(self, &Run { keys: &names, args: &args }).await? {
+            1 => Admitted::Runs,
+            0 => Admitted::SetAside,
+            _ => Admitted::TakenAway,
+        })
+    }
+
+    /// A slot runs a job of this key no more: returns one that was set aside to its lane. Without a slot it does that only
+    /// if fewer of the key run than may. Gives whether there was one.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn release(&self, queue: &Queue, key: &Tag, ended: Option<&RunList>) -> Result<bool, Error> {
+        let keys = self.keys();
+        let (set, aside) = (keys.key(queue, key), keys.aside(queue, key));
+        let (asides, limits) = (keys.asides(queue), keys.limits(queue));
+        let first: Option<Vec<u8>> = self.link().ask(cmd("LINDEX").arg(&aside).arg(0)).await?;
+        let first = first.unwrap_or_default();
+        let job = Job::decode(Bytes::from(first.clone()), keys);
+        let lane = keys.lane(queue, job.map(|job| job.envelope.lane).unwrap_or_default());
+        let slot = ended.map_or("", RunList::slot);
+        let run = Run {
+            keys: &[&set, &aside, &asides, &lane, &limits],
+            args: &[slot.as_bytes(), &first, key.as_str().as_bytes()],
+        };
+        Ok(self.scripts().release.run(self, &run).await? == 1)
+    }
+
+    /// Returns what was set aside for keys of which nothing runs any more: their workers died. Gives how many jobs.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub(crate) async fn release_forgotten(&self, queue: &Queue) -> Result<u64, Error> {
+        let names: Vec<String> = self.link().ask(cmd("SMEMBERS").arg(self.keys().asides(queue))).await?;
+        let mut released = 0;
+        for key in names.into_iter().filter_map(|name| Tag::new(name).ok()) {
+            self.sweep(queue, &self.keys().key(queue, &key)).await?;
+            released += u64::from(self.release(queue, &key, None).await?);
+        }
+        Ok(released)
+    }
+}

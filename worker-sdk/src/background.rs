@@ -1,0 +1,114 @@
+//! What is done for a job that nobody waits for, beside running it: its record, its result, what comes after it (SPEC
+//! "Background jobs").
+
+use tempest_broker::{Began, Broker, End, Error, NewJob, RunList};
+use tempest_protocol::{
+    Code, Content, Encoding, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following, limits,
+};
+use tracing::{debug, warn};
+
+use crate::{Failed, running::Since, settling::Settling, shared::Shared};
+
+/// Says in the record of a job that it runs, when it has run for a moment: most are over before that.
+pub(crate) async fn begin_soon(shared: &Shared, run: &RunList, job: &Job, since: &Since) {
+    if job.envelope.reply_to.is_none() && job.envelope.id.is_some() {
+        tokio::time::sleep(limits::TELL_RUNNING).await;
+        begin(shared, run, job, since).await;
+    }
+}
+
+/// Says it now. That it could not be said harms nobody.
+pub(crate) async fn begin(shared: &Shared, run: &RunList, job: &Job, since: &Since) {
+    let Some(worker) = Keys::worker_of(run.slot()) else { return };
+    let began = Began { worker: &worker, since_ms: since.claimed_at_ms() };
+    if let Err(error) = shared.broker.begin(run, job, &began).await {
+        debug!(%error, "the record of a job does not say that it runs");
+    }
+}
+
+/// How a job ends that is done.
+///
+/// Errors: what comes after it is no job.
+pub(crate) fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<Settling, Failed> {
+    let (timing, done_at_ms) = (since.timing(), shared.broker.now_ms());
+    let result = match &content {
+        Content::Result(result) => result.clone(),
+        _ => Raw::null(job.encoding()),
+    };
+    let next = following(job, &result, done_at_ms, shared.broker.keys());
+    let next = next.map_err(|error| Failed::coded(Code::BadJob, format!("then: {}", error.detail())))?;
+    let after = After::of(job, next, &result);
+    let end = End::Done { reply: kept(job, content, Some(timing)), done_at_ms, work_us: timing.work_us };
+    Ok(Settling::End { job: Box::new(job.clone()), end, after })
+}
+
+/// What is kept of a job for whoever waits for its result.
+pub(crate) fn kept(job: &Job, content: Content, timing: Option<Timing>) -> Option<bytes::Bytes> {
+    job.envelope.background.as_ref().filter(|background| background.keep_ms > 0)?;
+    let reply = Reply::last(job.envelope.id.clone()?, job.envelope.attempt, content);
+    let reply = match timing {
+        Some(timing) => reply.timed(timing),
+        None => reply,
+    };
+    match reply.encode(job.encoding()) {
+        Ok(reply) if reply.len() <= limits::REPLY_BYTES_MAX => Some(reply),
+        Ok(reply) => {
+            warn!(id = %job.envelope.id.as_ref()?, bytes = reply.len(), "a result is too large to be kept");
+            None
+        }
+        Err(error) => {
+            warn!(id = %job.envelope.id.as_ref()?, %error, "a result cannot be kept");
+            None
+        }
+    }
+}
+
+/// What is to be done before a job that is done may leave its run list. Doing it twice is harmless.
+#[derive(Default)]
+pub(crate) struct After {
+    next: Option<Box<Following>>,
+    group: Option<((Queue, Group), JobId, Raw)>,
+}
+
+impl After {
+    fn of(job: &Job, next: Option<Following>, result: &Raw) -> Self {
+        let group = job.envelope.background.as_ref().and_then(|background| background.group.clone());
+        let counted = group.zip(job.envelope.id.clone()).map(|(group, id)| {
+            let json = result.to_encoding(Encoding::Json).unwrap_or_else(|_| Raw::null(Encoding::Json));
+            (group, id, json)
+        });
+        Self { next: next.map(Box::new), group: counted }
+    }
+
+    /// Pushes the next job of a chain, and counts the job in its group.
+    ///
+    /// Errors: Redis is away or refuses; do it again.
+    pub(crate) async fn carry_out(&self, broker: &Broker, queue: &Queue) -> Result<(), Error> {
+        if let Some(next) = &self.next {
+            let queue = next.queue.as_ref().unwrap_or(queue);
+            broker.announce(std::slice::from_ref(queue)).await?;
+            match NewJob::of(&next.job) {
+                Some(job) => broker.enqueue(queue, &[job]).await.map(drop)?,
+                None => {
+                    let lane = next.job.envelope.lane;
+                    broker
+                        .push_soon(queue, lane, next.job.frame(), &Default::default())
+                        .answer()
+                        .await
+                        .map(drop)?;
+                }
+            }
+        }
+        match &self.group {
+            Some((group, id, result)) => match broker.count_in_group(group, id, result).await {
+                // The job that ends the group is broken: nothing that is done here again would mend it.
+                Err(Error::Wire(error)) => {
+                    warn!(%id, %error, "the job that ends the group of this one is none");
+                    Ok(())
+                }
+                counted => counted,
+            },
+            None => Ok(()),
+        }
+    }
+}
