@@ -16,6 +16,7 @@ mod inspect;
 mod keeper;
 mod later;
 mod lease;
+mod limits;
 mod link;
 mod look;
 mod mailbox;
@@ -49,6 +50,7 @@ pub use gather::Pushing;
 pub use inspect::{Denied, Inspection};
 pub use keeper::{Keeper, KeeperOptions};
 pub use lease::{Beats, Lease, Registered};
+pub use limits::{LimitChange, QueueLimits};
 pub use look::Load;
 #[doc(hidden)]
 pub use mailbox::Dispatch;

@@ -192,7 +192,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (CALLER | FRONT | WORKER, WRITE, &["SET", &unique, "x", "PX", "1"]),
         (WORKER | KEEPER, WRITE, &["DEL", &unique]),
         (WORKER, READ, &["LPOS", &lane, "x"]),
-        (WORKER | KEEPER | INSPECTOR, READ, &["HMGET", &limits, "x"]),
+        (WORKER | CALLER | KEEPER | INSPECTOR, READ, &["HMGET", &limits, "x"]),
         (WORKER | KEEPER, READ, &["HGET", &limits, "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HSET", &limits, "x", "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),

@@ -1,0 +1,7 @@
+//! Looking after background jobs against a private redis-server: dead and delayed jobs, limits, single jobs, purges.
+
+#[path = "../support/server.rs"]
+mod server;
+
+mod limits;
+mod scene;
