@@ -218,6 +218,40 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER, READ, &["PTTL", &record]),
         (KEEPER | INSPECTOR, READ, &["LLEN", &aside]),
     ];
+    let rows = rows.into_iter().map(|row| right(On::Queue, row));
+    rows.chain(for_people(keys, queue)).collect()
+}
+
+/// What people do who look after background jobs: run them now, remove them, look for one.
+fn for_people(keys: &Keys, queue: &Queue) -> Vec<Right> {
+    let id = JobId::new("doctor").expect("a good name");
+    let tag = Tag::new("doctor").expect("a good name");
+    let worker = WorkerId::new("doctor-0-0").expect("a good name");
+    let (lane, run, workers) =
+        (keys.lane(queue, Lane::Normal), keys.run(queue, &worker, 0), keys.workers(queue));
+    let (later, dead, unique) = (keys.later(queue), keys.dead(queue), keys.unique(queue, &tag));
+    let (record, aside, asides) = (keys.record(queue, &id), keys.aside(queue, &tag), keys.asides(queue));
+    let change = FRONT | CALLER | SUPERVISOR;
+    let rows: [(u8, u8, &[&str]); 18] = [
+        (LOOKS, READ, &["ZRANGE", &dead, "+inf", "-inf", "BYSCORE", "REV", "LIMIT", "0", "1", "WITHSCORES"]),
+        (LOOKS, READ, &["ZCARD", &later]),
+        (LOOKS, READ, &["LRANGE", &lane, "0", "1"]),
+        (LOOKS, READ, &["LRANGE", &run, "0", "1"]),
+        (LOOKS, READ, &["LLEN", &aside]),
+        (LOOKS, READ, &["SMEMBERS", &workers]),
+        (LOOKS, READ, &["SMEMBERS", &asides]),
+        (LOOKS, READ, &["HGET", &record, "state"]),
+        (change, READ, &["ZSCORE", &dead, "x"]),
+        (change, WRITE, &["ZREM", &dead, "x"]),
+        (change, WRITE, &["ZADD", &dead, "1", "x"]),
+        (change, WRITE, &["RPUSH", &lane, "x"]),
+        (change, WRITE, &["HDEL", &record, "x"]),
+        (change, WRITE, &["LREM", &aside, "1", "x"]),
+        (change, READ, &["GET", &unique]),
+        (change, WRITE, &["DEL", &unique]),
+        (change, READ, &["EXISTS", &aside]),
+        (change, WRITE, &["SREM", &asides, "x"]),
+    ];
     rows.into_iter().map(|row| right(On::Queue, row)).collect()
 }
 

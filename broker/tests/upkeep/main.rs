@@ -4,4 +4,8 @@
 mod server;
 
 mod limits;
+mod lineup;
+mod purge;
 mod scene;
+mod shelf;
+mod sighting;
