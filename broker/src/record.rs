@@ -91,7 +91,7 @@ impl JsonText {
 
 impl Record {
     /// Of the fields of a hash; none if it says no state that is known.
-    fn of(mut fields: HashMap<String, Vec<u8>>) -> Option<Self> {
+    pub(crate) fn of(mut fields: HashMap<String, Vec<u8>>) -> Option<Self> {
         let mut text = |name: &str| fields.remove(name).and_then(|value| String::from_utf8(value).ok());
         let state = text("state")?;
         let failure = text("code").map(|code| (code, text("message").unwrap_or_default()));

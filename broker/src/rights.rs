@@ -193,7 +193,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (CALLER | FRONT | WORKER, WRITE, &["SET", &unique, "x", "PX", "1"]),
         (WORKER | KEEPER, WRITE, &["DEL", &unique]),
         (WORKER, READ, &["LPOS", &lane, "x"]),
-        (WORKER | KEEPER | INSPECTOR, READ, &["HMGET", &limits, "x"]),
+        (WORKER | CALLER | KEEPER | INSPECTOR, READ, &["HMGET", &limits, "x"]),
         (WORKER | KEEPER, READ, &["HGET", &limits, "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HSET", &limits, "x", "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),
@@ -220,7 +220,41 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (KEEPER | INSPECTOR, READ, &["LLEN", &aside]),
     ];
     let awaits = right(On::Results, (CALLER, BOTH, &["BLMOVE", &result, &result, "LEFT", "LEFT", "1"]));
-    rows.into_iter().map(|row| right(On::Queue, row)).chain([awaits]).collect()
+    let rows = rows.into_iter().map(|row| right(On::Queue, row));
+    rows.chain(for_people(keys, queue)).chain([awaits]).collect()
+}
+
+/// What people do who look after background jobs: run them now, remove them, look for one.
+fn for_people(keys: &Keys, queue: &Queue) -> Vec<Right> {
+    let id = JobId::new("doctor").expect("a good name");
+    let tag = Tag::new("doctor").expect("a good name");
+    let worker = WorkerId::new("doctor-0-0").expect("a good name");
+    let (lane, run, workers) =
+        (keys.lane(queue, Lane::Normal), keys.run(queue, &worker, 0), keys.workers(queue));
+    let (later, dead, unique) = (keys.later(queue), keys.dead(queue), keys.unique(queue, &tag));
+    let (record, aside, asides) = (keys.record(queue, &id), keys.aside(queue, &tag), keys.asides(queue));
+    let change = FRONT | CALLER | SUPERVISOR;
+    let rows: [(u8, u8, &[&str]); 18] = [
+        (LOOKS, READ, &["ZRANGE", &dead, "+inf", "-inf", "BYSCORE", "REV", "LIMIT", "0", "1", "WITHSCORES"]),
+        (LOOKS, READ, &["ZCARD", &later]),
+        (LOOKS, READ, &["LRANGE", &lane, "0", "1"]),
+        (LOOKS, READ, &["LRANGE", &run, "0", "1"]),
+        (LOOKS, READ, &["LLEN", &aside]),
+        (LOOKS, READ, &["SMEMBERS", &workers]),
+        (LOOKS, READ, &["SMEMBERS", &asides]),
+        (LOOKS, READ, &["HGET", &record, "state"]),
+        (change, READ, &["ZSCORE", &dead, "x"]),
+        (change, WRITE, &["ZREM", &dead, "x"]),
+        (change, WRITE, &["ZADD", &dead, "1", "x"]),
+        (change, WRITE, &["RPUSH", &lane, "x"]),
+        (change, WRITE, &["HDEL", &record, "x"]),
+        (change, WRITE, &["LREM", &aside, "1", "x"]),
+        (change, READ, &["GET", &unique]),
+        (change, WRITE, &["DEL", &unique]),
+        (change, READ, &["EXISTS", &aside]),
+        (change, WRITE, &["SREM", &asides, "x"]),
+    ];
+    rows.into_iter().map(|row| right(On::Queue, row)).collect()
 }
 
 fn on_mailboxes(keys: &Keys) -> Vec<Right> {

@@ -82,6 +82,7 @@ scripts! {
     bury BURY
     complete COMPLETE
     count COUNT
+    discard DISCARD
     fire FIRE
     promote PROMOTE
     push PUSH

@@ -97,7 +97,7 @@ impl Broker {
         Ok(None)
     }
 
-    async fn find_held<'a>(
+    pub(crate) async fn find_held<'a>(
         &self,
         queue: &Queue,
         id: &JobId,
@@ -121,7 +121,7 @@ impl Broker {
     }
 
     /// A frame as a job, if it is one of this id.
-    fn job_of(&self, frame: Vec<u8>, id: &JobId) -> Option<Job> {
+    pub(crate) fn job_of(&self, frame: Vec<u8>, id: &JobId) -> Option<Job> {
         let job = Job::decode(frame.into(), self.keys()).ok()?;
         (job.envelope.id.as_ref() == Some(id)).then_some(job)
     }

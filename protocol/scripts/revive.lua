@@ -19,7 +19,7 @@ if type(put) == 'table' and put.err then
 end
 if KEYS[3] ~= KEYS[1] then
   redis.call('UNLINK', KEYS[4])
-  redis.call('HDEL', KEYS[3], 'due', 'died_at', 'code')
+  redis.call('HDEL', KEYS[3], 'due', 'died_at', 'code', 'message', 'attempt', 'progress', 'work_us')
   redis.call('HSET', KEYS[3], 'state', 'waiting', unpack(ARGV, 4))
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
 end

@@ -29,12 +29,15 @@ pub fn dead(job: &Job, failure: &Failure, died_at_ms: u64) -> Bytes {
     frame::remake(job.frame(), encoding, &[("error", &error), ("died_at", &at)], &[])
 }
 
-/// The job of a member of `dead` as it is pushed again: what `dead` said of it is gone, and its attempts begin anew.
+/// The job of a member of `dead` as it is pushed again: what `dead` said of it is gone, and its attempts begin anew. A
+/// deadline that has passed at `now_ms` goes, too: whoever has it run again wants it run.
 ///
 /// Errors: `bad_job` or another code of decoding: it is no job, and never was.
-pub fn revived(member: &Bytes, keys: &Keys) -> Result<Job, Error> {
+pub fn revived(member: &Bytes, now_ms: u64, keys: &Keys) -> Result<Job, Error> {
     let job = Job::decode(member.clone(), keys)?;
-    Job::decode(frame::remake(member, job.encoding(), &[], &["error", "died_at", "attempt"]), keys)
+    let without = ["error", "died_at", "attempt", "deadline"];
+    let without = if job.envelope.is_expired(now_ms) { &without[..] } else { &without[..3] };
+    Job::decode(frame::remake(member, job.encoding(), &[], without), keys)
 }
 
 /// The member of `dead` for bytes that are no job: a JSON map of `raw_base64`, `error` and `died_at`.
@@ -102,11 +105,19 @@ mod tests {
         let again = super::dead(&job(&dead), &Failure::new(Code::Expired, "late"), 5);
         assert_eq!(failure_of(&again).map(|failure| failure.code), Some("expired".into()));
         assert_eq!(again.windows(9).filter(|bytes| bytes == b"\"died_at\"").count(), 1);
-        let revived = revived(&again, &Keys::default()).expect("a job");
+        let revived = super::revived(&again, 5, &Keys::default()).expect("a job");
         assert_eq!(
             std::str::from_utf8(revived.frame()).expect("JSON"),
             r#"{"action":"mail","args":{"n":9007199254740993,"x":1.0,"e":[]},"own":[ 1 ]}"#
         );
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_does_not_outlive_its_job() {
+        let member = dead(&job(br#"{"action":"a","deadline":7,"x":1}"#), &failure(), 8);
+        let frame = |now_ms| revived(&member, now_ms, &Keys::default()).expect("a job").frame().clone();
+        assert_eq!(&frame(6)[..], br#"{"action":"a","deadline":7,"x":1}"#);
+        assert_eq!(&frame(8)[..], br#"{"action":"a","x":1}"#);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const BURY: &str = include_str!("../scripts/bury.lua");
 pub const COMPLETE: &str = include_str!("../scripts/complete.lua");
 /// Counts a job of a group as done.
 pub const COUNT: &str = include_str!("../scripts/count.lua");
+/// Removes jobs from where they lie, and all that is known of them.
+pub const DISCARD: &str = include_str!("../scripts/discard.lua");
 /// Fires a schedule.
 pub const FIRE: &str = include_str!("../scripts/fire.lua");
 /// Moves jobs that are due to the end of their lane.

@@ -5,4 +5,5 @@ mod server;
 
 mod denied;
 mod scene;
+mod upkeep;
 mod work;

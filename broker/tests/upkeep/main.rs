@@ -1,0 +1,11 @@
+//! Looking after background jobs against a private redis-server: dead and delayed jobs, limits, single jobs, purges.
+
+#[path = "../support/server.rs"]
+mod server;
+
+mod limits;
+mod lineup;
+mod purge;
+mod scene;
+mod shelf;
+mod sighting;

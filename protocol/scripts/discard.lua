@@ -1,0 +1,26 @@
+-- Removes jobs from where they lie, and all that is known of them.
+--
+-- KEYS[1]  where they lie: dead, later, a lane, or jobs of a key that are set aside
+-- KEYS[2]  the keys of the queue that have jobs set aside, if KEYS[1] is such a list; else KEYS[1] again
+-- KEYS[3…] of each job: its record, its log, its result, its unique key; KEYS[1] again for what it has not
+-- ARGV[1]  '1' or '-1': KEYS[1] is a list, searched from its head or its end; '' = it is a set
+-- ARGV[2]  the key that KEYS[1] is of, if its jobs are set aside; else ''
+-- ARGV[3…] of each job: the entry, and its id if it lets its unique key go ('' = it does not)
+-- RETURN   of each job 1 removed, 0 it was not there
+local removed = {}
+for i = 3, #ARGV, 2 do
+  local n, key = (i - 1) / 2, 2 * i - 3
+  if ARGV[1] ~= '' then
+    removed[n] = redis.call('LREM', KEYS[1], ARGV[1], ARGV[i])
+  else
+    removed[n] = redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+  if removed[n] == 1 then
+    for k = key, key + 2 do
+      if KEYS[k] ~= KEYS[1] then redis.call('UNLINK', KEYS[k]) end
+    end
+    if ARGV[i + 1] ~= '' and redis.call('GET', KEYS[key + 3]) == ARGV[i + 1] then redis.call('DEL', KEYS[key + 3]) end
+  end
+end
+if KEYS[2] ~= KEYS[1] and redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[2]) end
+return removed
