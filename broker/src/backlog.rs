@@ -42,6 +42,11 @@ impl NewJob {
         Self::new(&job.envelope, job.frame().clone(), None)
     }
 
+    /// The job as it is pushed.
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
     /// Its id.
     pub fn id(&self) -> &JobId {
         &self.id

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
-use tempest_protocol::{Code, RECONNECT};
+use tempest_protocol::{Code, JobId, RECONNECT};
 
 use crate::place;
 
@@ -38,6 +38,12 @@ pub enum Error {
     QueueFull {
         /// The queue.
         queue: String,
+    },
+    /// Another job holds the unique key; the job was not pushed.
+    #[error("job {holder} holds the unique key")]
+    NotUnique {
+        /// The job that does.
+        holder: JobId,
     },
     /// This Redis cannot serve, or cannot be reached at the start; one line that says what to do.
     #[error("{0}")]
@@ -77,6 +83,7 @@ impl Error {
                 Code::RedisAway
             }
             Self::QueueFull { .. } => Code::QueueFull,
+            Self::NotUnique { .. } => Code::NotUnique,
         }
     }
 
@@ -91,7 +98,9 @@ impl Error {
                 "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" => Trouble::Operator,
                 _ => Trouble::Final,
             },
-            Self::Wire(_) | Self::QueueFull { .. } | Self::Setup(_) => Trouble::Final,
+            Self::Wire(_) | Self::QueueFull { .. } | Self::NotUnique { .. } | Self::Setup(_) => {
+                Trouble::Final
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ fn word(error: &Error) -> Option<&'static str> {
             "UNBLOCKED" | "MOVED" | "ASK" | "TRYAGAIN" | "NOSCRIPT" => None,
             word => Some(WORDS.into_iter().find(|known| *known == word).unwrap_or(OTHER)),
         },
-        Error::Wire(_) | Error::QueueFull { .. } | Error::Setup(_) => None,
+        Error::Wire(_) | Error::QueueFull { .. } | Error::NotUnique { .. } | Error::Setup(_) => None,
     }
 }
 

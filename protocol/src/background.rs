@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     Code, Encoding, Error, Group, Job, Keys, Queue, Raw, Tag, frame,
-    writer::{MapWriter, put_integer},
+    writer::{MapWriter, put_integer, put_text},
 };
 
 /// How long a job holds its unique key.
@@ -95,6 +95,16 @@ impl Background {
             }
         }
     }
+}
+
+/// Jobs as the `then` of another: each goes to its queue.
+pub fn chain<'a>(encoding: Encoding, jobs: impl IntoIterator<Item = (&'a Queue, &'a Bytes)>) -> Raw {
+    let link = |(queue, frame): (&Queue, &Bytes)| {
+        let mut name = Vec::with_capacity(queue.as_str().len() + 2);
+        put_text(&mut name, encoding, queue.as_str());
+        frame::remake(frame, encoding, &[("queue", &name)], &[])
+    };
+    Raw::new(encoding, list(encoding, &jobs.into_iter().map(link).collect::<Vec<_>>()).into())
 }
 
 /// The job that comes next when a job with `then` is done.

@@ -50,6 +50,7 @@ codes! {
     QueueFull "queue_full" 503 "The queue is full; try again later.";
     NoWorker "no_worker" 503 "No worker takes this request; try again later.";
     NotFound "not_found" 404 "There is nothing at this address.";
+    NotUnique "not_unique" 409 "Another job holds this key.";
     MethodNotAllowed "method_not_allowed" 405 "This address does not take this method.";
     SlowRequest "slow_request" 408 "The request did not arrive in time.";
     LengthRequired "length_required" 411 "The request must say how long its body is.";

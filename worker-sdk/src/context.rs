@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
-use tempest_broker::{Broker, Caps, RunList};
-use tempest_protocol::{Action, Encoding, Envelope, Job, JobId, Lane, Queue, Raw, Topic};
+use serde::{Serialize, de::DeserializeOwned};
+use tempest_broker::{Broker, RunList};
+use tempest_protocol::{Encoding, Envelope, Job, JobId, Raw, Topic};
 use tokio_util::sync::CancellationToken;
+
+use crate::{Failed, Push, push::push};
 
 /// The job that runs. Cheap to clone.
 #[derive(Clone)]
@@ -112,26 +114,55 @@ impl Context {
         self.inner.broker.publish(&Topic::new(topic)?, payload.as_ref()).await
     }
 
-    /// Pushes a background job to a queue; nobody waits for it. Gives its id.
+    /// Pushes a background job with the arguments alone; see [`Context::enqueue`]. Gives its id.
     ///
-    /// Errors: `bad_name`, arguments that JSON cannot hold, `queue_full`, or Redis is away (then it may have been
-    /// pushed all the same).
+    /// Errors: as there.
     pub async fn push(
         &self,
         queue: impl AsRef<str>,
         action: impl AsRef<str>,
         args: &impl Serialize,
     ) -> Result<JobId, tempest_broker::Error> {
-        let queue = Queue::new(queue)?;
-        let id = JobId::new(uuid::Uuid::now_v7().to_string())?;
-        let mut envelope = Envelope::new(Action::new(action)?);
-        envelope.id = Some(id.clone());
-        envelope.queued_at_ms = Some(self.inner.broker.now_ms());
-        envelope.traceparent = self.traceparent().map(str::to_owned);
-        let frame = envelope.encode(&Raw::encode(Encoding::Json, args)?);
-        self.inner.broker.announce(std::slice::from_ref(&queue)).await?;
-        self.inner.broker.push(&queue, Lane::Normal, &frame, &Caps::default()).await?;
-        Ok(id)
+        self.enqueue(Push::new(queue, action, args)).await
+    }
+
+    /// Pushes a background job; it carries on the trace of this one. Gives its id.
+    ///
+    /// Errors: `bad_name`, `bad_job`, `queue_full`, `not_unique`, or Redis is away (then it may have been pushed all the
+    /// same; doing it again is safe).
+    pub async fn enqueue(&self, job: Push) -> Result<JobId, tempest_broker::Error> {
+        push(&self.inner.broker, job.traceparent(self.traceparent())).await
+    }
+
+    /// What came out of the job before this one in a chain, or of the jobs of a group, as a list; none otherwise.
+    ///
+    /// Errors: `bad_job`: it has another shape.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<Option<T>, Failed> {
+        let input = self.envelope().background.as_ref().and_then(|background| background.input.as_ref());
+        input.map(|input| input.decode().map_err(|error| Failed::from(error))).transpose()
+    }
+
+    /// Tells how far this job is: any JSON, up to 4 KiB. It stands in the job's record. Nothing for a job that has none.
+    ///
+    /// Errors: `bad_job`: too long; Redis is away.
+    pub async fn progress(&self, progress: &impl Serialize) -> Result<(), tempest_broker::Error> {
+        let Some(id) = self.recorded() else { return Ok(()) };
+        let json = Raw::encode(Encoding::Json, progress)?;
+        let json = std::str::from_utf8(json.bytes()).unwrap_or("null");
+        self.inner.broker.tell_progress(self.inner.run.queue(), id, json).await
+    }
+
+    /// Writes a line of up to 4 KiB into the log of this job. Nothing for a job that has none.
+    ///
+    /// Errors: `bad_job`: too long; Redis is away.
+    pub async fn log(&self, line: impl AsRef<str>) -> Result<(), tempest_broker::Error> {
+        let Some(id) = self.recorded() else { return Ok(()) };
+        self.inner.broker.write_log(self.inner.run.queue(), id, line.as_ref()).await
+    }
+
+    /// The id, if the job has a record.
+    fn recorded(&self) -> Option<&JobId> {
+        self.id().filter(|_| self.envelope().reply_to.is_none())
     }
 
     /// The bus itself, for what this type does not offer.

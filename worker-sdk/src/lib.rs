@@ -22,6 +22,7 @@
 //! the job, if the program has a layer of `tracing-opentelemetry`: see `examples/traces`.
 
 mod background;
+mod client;
 mod context;
 mod desk;
 mod error;
@@ -31,6 +32,7 @@ mod identity;
 mod keyed;
 mod memory;
 mod options;
+mod push;
 mod report;
 mod request;
 mod response;
@@ -41,13 +43,15 @@ mod shutdown;
 mod trace;
 mod worker;
 
+pub use client::{Client, ResultError};
 pub use context::Context;
 pub use error::Error;
 pub use failed::Failed;
+pub use push::Push;
 pub use report::Report;
 pub use request::Request;
 pub use response::{IntoResponse, Response};
 pub use shutdown::shutdown_signal;
-pub use tempest_broker::{Broker, Settings};
-pub use tempest_protocol::{Code, Headers, JobId, Lane};
+pub use tempest_broker::{Broker, Pushed, Record, Settings, State};
+pub use tempest_protocol::{Code, Failure, Headers, Holds, JobId, Lane};
 pub use worker::Worker;

@@ -5,6 +5,7 @@ mod proxy;
 #[path = "../../../broker/tests/support/server.rs"]
 mod server;
 
+mod background;
 mod cancel;
 mod cluster;
 mod crash;
@@ -12,3 +13,4 @@ mod drain;
 mod failure;
 mod handlers;
 mod lanes;
+mod limits;

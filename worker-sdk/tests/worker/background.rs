@@ -1,0 +1,274 @@
+//! Background jobs: records, results, unique keys, chains, groups.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempest_broker::KeeperOptions;
+use tempest_worker::{Client, Context, Failed, Holds, JobId, Push, Pushed, Record, ResultError, State};
+
+use crate::{
+    cluster::{Cluster, Running},
+    server::eventually,
+};
+
+type Any = Result<Value, Failed>;
+const SOON: Duration = Duration::from_secs(20);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn double(number: u64, _: Context) -> Any {
+    Ok(json!(number * 2))
+}
+
+async fn broken(_: Value, _: Context) -> Any {
+    Err(Failed::new("broken", "no luck"))
+}
+
+async fn sum((): (), context: Context) -> Any {
+    let numbers: Vec<u64> = context.input()?.unwrap_or_default();
+    Ok(json!(numbers.iter().sum::<u64>()))
+}
+
+fn client(cluster: &Cluster) -> Client {
+    Client::new(cluster.broker.clone())
+}
+
+async fn known(client: &Client, id: &JobId) -> Record {
+    client.job("q", id).await.expect("asked").expect("a record")
+}
+
+/// Waits until the record of a job says this.
+async fn becomes(client: &Client, id: &JobId, state: State) -> Record {
+    loop {
+        if let Some(record) = client.job("q", id).await.expect("asked").filter(|record| record.state == state)
+        {
+            return record;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn keys(cluster: &Cluster, pattern: &str) -> Vec<String> {
+    let keys = cluster.server.run(&["KEYS", pattern]).list();
+    keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_follows_its_job_and_goes_with_it() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let id = client.push(Push::new("q", "wait", &())).await.expect("pushed");
+    let record = known(&client, &id).await;
+    assert_eq!(
+        (record.state, record.action.map(|action| action.to_string())),
+        (State::Waiting, Some("wait".into()))
+    );
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let gate = go.clone();
+    let worker = Running::start(cluster.worker().on_job("wait", move |(): (), context: Context| {
+        let gate = gate.clone();
+        async move {
+            context
+                .progress(&json!({"percent": 50}))
+                .await
+                .map_err(|error| Failed::new("redis", error.to_string()))?;
+            context.log("half of it").await.map_err(|error| Failed::new("redis", error.to_string()))?;
+            gate.notified().await;
+            Ok::<_, Failed>(())
+        }
+    }));
+    let record = becomes(&client, &id, State::Running).await;
+    assert!(record.worker.is_some() && record.since_ms.is_some(), "{record:?}");
+    assert_eq!(record.progress.expect("told").as_str(), r#"{"percent":50}"#);
+    eventually("it has a log", || cluster.list(&format!("tempest:{{q}}:job:{id}:log")) == ["half of it"]);
+    go.notify_one();
+    cluster.settled();
+    assert_eq!(client.job("q", &id).await.expect("asked"), None);
+    assert_eq!(keys(&cluster, "tempest:{q}:job:*"), Vec::<String>::new(), "the log goes, too");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_result_can_be_waited_for_by_several_and_expires() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let id = client.push(Push::new("q", "double", &21).keep(HOUR)).await.expect("pushed");
+    let early = client.result::<u64>("q", &id, Duration::from_millis(30)).await;
+    assert!(matches!(early, Err(ResultError::Late)), "{early:?}");
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let (client, id) = (client.clone(), id.clone());
+            tokio::spawn(async move { client.result::<u64>("q", &id, SOON).await.expect("a result") })
+        })
+        .collect();
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    for waiter in waiting {
+        assert_eq!(waiter.await.expect("no panic"), 42);
+    }
+    assert_eq!(known(&client, &id).await.state, State::Done);
+    for key in keys(&cluster, "tempest:{q}:job:*") {
+        let left = cluster.server.run(&["PTTL", &key]).integer();
+        assert!((1..=3_600_000).contains(&left), "{key} lives for {left} ms");
+    }
+    let unkept = client.push(Push::new("q", "double", &1)).await.expect("pushed");
+    let none = client.result::<u64>("q", &unkept, SOON).await;
+    assert!(matches!(none, Err(ResultError::Unknown)), "{none:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_fails_says_so_in_its_record_and_to_whoever_waits() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let id = client.push(Push::new("q", "broken", &()).attempts(2).keep(HOUR)).await.expect("pushed");
+    let worker = Running::start(cluster.worker().on_job("broken", broken));
+    let record = becomes(&client, &id, State::Later).await;
+    assert_eq!(record.failure.expect("why").code, "broken");
+    assert!(record.due_ms.is_some() && record.worker.is_none());
+    cluster.broker.keep(KeeperOptions::default());
+    match client.result::<Value>("q", &id, SOON).await {
+        Err(ResultError::Failed(failure)) => assert_eq!(failure.code, "broken"),
+        other => panic!("{other:?}"),
+    }
+    let record = known(&client, &id).await;
+    assert_eq!((record.state, record.attempt), (State::Dead, Some(2)));
+    assert_eq!(cluster.set("tempest:{q}:dead").len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_pushed_once_however_often_it_is_asked_for() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let jobs: Vec<_> = (0..300).map(|number| Push::new("q", "double", &number)).collect();
+    let first = client.push_many(jobs.clone()).await.expect("pushed");
+    assert!(first.iter().all(|(_, pushed)| *pushed == Pushed::New));
+    let again = client.push_many(jobs).await.expect("pushed");
+    assert!(again.iter().all(|(_, pushed)| *pushed == Pushed::Known));
+    assert_eq!(cluster.list("tempest:{q}").len(), 300);
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    cluster.settled();
+    assert_eq!(worker.stop().await.done, 300);
+    assert_eq!(keys(&cluster, "tempest:{q}:job:*"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delayed_job_runs_when_it_is_due() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    cluster.broker.keep(KeeperOptions::default());
+    let before_ms = cluster.broker.now_ms();
+    let delayed = Push::new("q", "double", &4).after(Duration::from_millis(1_700)).keep(HOUR);
+    let id = client.push(delayed).await.expect("pushed");
+    assert_eq!(known(&client, &id).await.state, State::Later);
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    assert_eq!(client.result::<u64>("q", &id, SOON).await.expect("a result"), 8);
+    let done_at_ms = known(&client, &id).await.done_at_ms.expect("done");
+    assert!(done_at_ms >= before_ms + 1_700, "{} ms after the push", done_at_ms - before_ms);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unique_key_is_held_until_the_job_ends() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let one = || Push::new("q", "double", &1).unique("bob", Holds::Running);
+    let id = client.push(one()).await.expect("pushed");
+    match client.push(one()).await {
+        Err(tempest_broker::Error::NotUnique { holder }) => assert_eq!(holder, id),
+        other => panic!("{other:?}"),
+    }
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    eventually("the key is free", || keys(&cluster, "tempest:{q}:unique:*").is_empty());
+    client.push(one()).await.expect("pushed again");
+    cluster.settled();
+    assert_eq!(worker.stop().await.done, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unique_key_is_let_go_at_the_start_or_after_a_time() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let gate = go.clone();
+    let worker = Running::start(cluster.worker().on_job("wait", move |(): (), _: Context| {
+        let gate = gate.clone();
+        async move {
+            gate.notified().await;
+            Ok::<_, Failed>(())
+        }
+    }));
+    let queued = || Push::new("q", "wait", &()).unique("k", Holds::Queued);
+    let first = client.push(queued()).await.expect("pushed");
+    becomes(&client, &first, State::Running).await;
+    client.push(queued()).await.expect("while the first one runs");
+    go.notify_one();
+    eventually("the second runs", || cluster.list("tempest:{q}").is_empty());
+    go.notify_one();
+    cluster.settled();
+    worker.stop().await;
+    let timed = || Push::new("q", "double", &1).unique_for("t", Duration::from_millis(150));
+    client.push(timed()).await.expect("pushed");
+    assert!(client.push(timed()).await.is_err());
+    eventually("the time is over", || keys(&cluster, "tempest:{q}:unique:t").is_empty());
+    client.push(timed()).await.expect("pushed again");
+}
+
+/// A job that was taken out of its lane by hand does not hold its key for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_is_gone_without_a_trace_is_passed_over() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let one = || Push::new("q", "double", &1).unique("bob", Holds::Running);
+    let id = client.push(one()).await.expect("pushed");
+    cluster.server.run(&["DEL", "tempest:{q}", &format!("tempest:{{q}}:job:{id}")]);
+    let next = client.push(one()).await.expect("pushed");
+    assert_ne!(next, id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_passes_results_on_also_to_another_queue() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let worker =
+        cluster.worker().on_job("double", double).on_job("next", async |(): (), context: Context| {
+            let number: u64 = context.input()?.ok_or_else(|| Failed::new("empty", "no input"))?;
+            Ok::<_, Failed>(json!(number + 1))
+        });
+    let worker = Running::start(worker.queue("other"));
+    let last = JobId::new("last").expect("a name");
+    let chain = Push::new("q", "double", &20)
+        .then(Push::new("other", "next", &()))
+        .then(Push::new("q", "next", &()).id(last.clone()).keep(HOUR));
+    client.push(chain).await.expect("pushed");
+    eventually("the last has a result", || !keys(&cluster, "tempest:{q}:job:last:result").is_empty());
+    assert_eq!(client.result::<u64>("q", &last, SOON).await.expect("a result"), 42);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_whose_next_job_is_none_is_kept_for_a_human() {
+    let cluster = Cluster::start().await;
+    let job = r#"{"id":"a","action":"double","then":[{"action":"not allowed"}],"args":1}"#;
+    cluster.server.run(&["RPUSH", "tempest:{q}", job]);
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    eventually("it is dead", || !cluster.set("tempest:{q}:dead").is_empty());
+    let dead = cluster.set("tempest:{q}:dead");
+    assert_eq!(dead[0]["error"]["code"], "bad_job");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_ends_with_one_more_job_that_gets_all_results_in_their_order() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let worker = Running::start(cluster.worker().concurrency(8).on_job("double", double).on_job("sum", sum));
+    let jobs: Vec<_> = (1..=50).map(|number| Push::new("q", "double", &number)).collect();
+    let id = client.group(jobs, Push::new("q", "sum", &()).keep(HOUR)).await.expect("pushed");
+    eventually("the group is complete", || {
+        !keys(&cluster, &format!("tempest:{{q}}:job:{id}:result")).is_empty()
+    });
+    assert_eq!(client.result::<u64>("q", &id, SOON).await.expect("a result"), 50 * 51);
+    cluster.settled();
+    assert_eq!(keys(&cluster, "tempest:{q}:group:*"), Vec::<String>::new(), "nothing of it is left");
+    assert_eq!(worker.stop().await.done, 51);
+}
