@@ -42,6 +42,11 @@ impl NewJob {
         Self::new(&job.envelope, job.frame().clone(), None)
     }
 
+    /// When it is due, in milliseconds of Redis time; none: at once.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+
     /// The job as it is pushed.
     pub fn frame(&self) -> &Bytes {
         &self.frame

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tempest_broker::{Broker, RunList};
+use tempest_broker::Broker;
 use tempest_protocol::{Encoding, Envelope, Job, JobId, Raw, Topic};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failed, Push, push::push};
+use crate::{Failed, Push, bus::Bus};
 
 /// The job that runs. Cheap to clone.
 #[derive(Clone)]
@@ -17,18 +17,17 @@ pub struct Context {
 
 struct Inner {
     job: Job,
-    run: RunList,
-    broker: Broker,
+    bus: Bus,
     cancelled: CancellationToken,
     /// Of the job's own span, if that is exported.
     traceparent: Option<String>,
 }
 
 impl Context {
-    /// Of a job that lies in `run`; `traceparent` names its own span, if that is exported.
-    pub(crate) fn new(job: Job, run: RunList, broker: Broker, traceparent: Option<String>) -> Self {
+    /// Of a job; `traceparent` names its own span, if that is exported.
+    pub(crate) fn new(job: Job, bus: Bus, traceparent: Option<String>) -> Self {
         let cancelled = CancellationToken::new();
-        Self { inner: Arc::new(Inner { job, run, broker, cancelled, traceparent }) }
+        Self { inner: Arc::new(Inner { job, bus, cancelled, traceparent }) }
     }
 
     /// The job itself.
@@ -52,7 +51,7 @@ impl Context {
 
     /// The queue it came from.
     pub fn queue(&self) -> &str {
-        self.inner.run.queue().as_str()
+        self.inner.bus.queue().as_str()
     }
 
     /// The action it is for.
@@ -77,7 +76,7 @@ impl Context {
 
     /// How much time is left to the deadline; zero if it has passed.
     pub fn time_left(&self) -> Option<Duration> {
-        let left = |deadline_ms: u64| deadline_ms.saturating_sub(self.inner.broker.now_ms());
+        let left = |deadline_ms: u64| deadline_ms.saturating_sub(self.inner.bus.now_ms());
         self.deadline_ms().map(left).map(Duration::from_millis)
     }
 
@@ -111,7 +110,7 @@ impl Context {
         topic: impl AsRef<str>,
         payload: impl AsRef<[u8]>,
     ) -> Result<u64, tempest_broker::Error> {
-        self.inner.broker.publish(&Topic::new(topic)?, payload.as_ref()).await
+        self.inner.bus.publish(&Topic::new(topic)?, payload.as_ref()).await
     }
 
     /// Pushes a background job with the arguments alone; see [`Context::enqueue`]. Gives its id.
@@ -131,7 +130,7 @@ impl Context {
     /// Errors: `bad_name`, `bad_job`, `queue_full`, `not_unique`, or Redis is away (then it may have been pushed all the
     /// same; doing it again is safe).
     pub async fn enqueue(&self, job: Push) -> Result<JobId, tempest_broker::Error> {
-        push(&self.inner.broker, job.traceparent(self.traceparent())).await
+        self.inner.bus.push(job.traceparent(self.traceparent())).await
     }
 
     /// What came out of the job before this one in a chain, or of the jobs of a group, as a list; none otherwise.
@@ -149,7 +148,7 @@ impl Context {
         let Some(id) = self.recorded() else { return Ok(()) };
         let json = Raw::encode(Encoding::Json, progress)?;
         let json = std::str::from_utf8(json.bytes()).unwrap_or("null");
-        self.inner.broker.tell_progress(self.inner.run.queue(), id, json).await
+        self.inner.bus.progress(id, json).await
     }
 
     /// Writes a line of up to 4 KiB into the log of this job. Nothing for a job that has none.
@@ -157,7 +156,7 @@ impl Context {
     /// Errors: `bad_job`: too long; Redis is away.
     pub async fn log(&self, line: impl AsRef<str>) -> Result<(), tempest_broker::Error> {
         let Some(id) = self.recorded() else { return Ok(()) };
-        self.inner.broker.write_log(self.inner.run.queue(), id, line.as_ref()).await
+        self.inner.bus.log(id, line.as_ref()).await
     }
 
     /// The id, if the job has a record.
@@ -165,8 +164,11 @@ impl Context {
         self.id().filter(|_| self.envelope().reply_to.is_none())
     }
 
-    /// The bus itself, for what this type does not offer.
-    pub fn broker(&self) -> &Broker {
-        &self.inner.broker
+    /// The bus itself, for what this type does not offer; none in a [`Harness`](crate::testing::Harness).
+    pub fn broker(&self) -> Option<&Broker> {
+        match &self.inner.bus {
+            Bus::Redis { broker, .. } => Some(broker),
+            Bus::Test { .. } => None,
+        }
     }
 }

@@ -58,7 +58,7 @@ where
 }
 
 /// A panic fails the job and nothing else. Its text is in the log (the panic hook), not in the reply.
-fn contained(work: impl Future<Output = Outcome> + Send + 'static) -> BoxFuture<'static, Outcome> {
+pub(crate) fn contained(work: impl Future<Output = Outcome> + Send + 'static) -> BoxFuture<'static, Outcome> {
     let panicked = || Failed::coded(Code::HandlerError, "the handler panicked");
     AssertUnwindSafe(work).catch_unwind().map(move |ended| ended.unwrap_or_else(|_| Err(panicked()))).boxed()
 }

@@ -22,12 +22,14 @@
 //! the job, if the program has a layer of `tracing-opentelemetry`: see `examples/traces`.
 
 mod background;
+mod bus;
 mod client;
 mod context;
 mod desk;
 mod error;
 mod failed;
 mod handler;
+mod hooks;
 mod identity;
 mod keyed;
 mod memory;
@@ -40,6 +42,7 @@ mod running;
 mod settling;
 mod shared;
 mod shutdown;
+pub mod testing;
 mod trace;
 mod worker;
 
@@ -47,6 +50,7 @@ pub use client::{Client, ResultError};
 pub use context::Context;
 pub use error::Error;
 pub use failed::Failed;
+pub use hooks::{Done, Next};
 pub use push::Push;
 pub use report::Report;
 pub use request::Request;

@@ -13,6 +13,7 @@ use tracing::{Instrument, debug, warn};
 
 use crate::{
     Context, Failed, background,
+    bus::Bus,
     handler::{Handler, Outcome},
     keyed,
     report::Ending,
@@ -140,7 +141,7 @@ async fn start(
     handler: &Handler,
 ) -> (Ending, Settling) {
     let span = trace::begin(&job.envelope, held.run.queue().as_str());
-    let context = Context::new(job, held.run.clone(), shared.broker.clone(), trace::traceparent(&span));
+    let context = Context::new(job, Bus::redis(&held.run, &shared.broker), trace::traceparent(&span));
     let (job, envelope) = (context.job(), &context.job().envelope);
     let entered = shared.enter(InHand { context: context.clone(), since_ms: since.claimed_at_ms });
     if envelope.unique_while(Holds::Queued).is_some() {
@@ -159,6 +160,7 @@ async fn start(
         },
         Ended::Itself(Err(failed)) => {
             warn!(action = %envelope.action, id = ?envelope.id, attempt = envelope.attempt, %failed, "a job failed");
+            shared.hooks.tell(&context, &failed).await;
             (Ending::Failed, fail(shared, job, since, failed))
         }
         Ended::Cancelled => (Ending::Cancelled, Settling::drop(job)),
@@ -166,7 +168,9 @@ async fn start(
         Ended::TooLong => {
             let limit = format!("the handler ran for {:?}", shared.run_max);
             warn!(action = %envelope.action, id = ?envelope.id, "{limit}");
-            (Ending::Failed, fail(shared, job, since, Failed::coded(Code::Timeout, limit)))
+            let failed = Failed::coded(Code::Timeout, limit);
+            shared.hooks.tell(&context, &failed).await;
+            (Ending::Failed, fail(shared, job, since, failed))
         }
         Ended::CutShort => (Ending::CutShort, cut_short(shared, job, since)),
     };

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Context,
     handler::{Handler, Handlers},
+    hooks::Hooks,
     memory::Memory,
     options::Options,
     report::Counts,
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     /// Bytes that are no job.
     pub(crate) undecodable: Rarely,
     handlers: Handlers,
+    pub(crate) hooks: Hooks,
     /// This worker has nothing to do.
     resting: AtomicBool,
     running: Mutex<Running>,
@@ -71,6 +73,7 @@ impl Shared {
     pub(crate) fn new(
         broker: Broker,
         handlers: Handlers,
+        hooks: Hooks,
         options: &Options,
         abort: CancellationToken,
     ) -> Self {
@@ -83,7 +86,8 @@ impl Shared {
             kept: TaskTracker::new(),
             kept_permits: Arc::new(Semaphore::new(KEPT_REPLIES_MAX)),
             undecodable: Rarely::default(),
-            handlers,
+            handlers: hooks.wrap(handlers),
+            hooks,
             running: Mutex::default(),
             memory: Mutex::default(),
         }

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    Context, Error, IntoResponse, Report, Request,
+    Context, Done, Error, Failed, IntoResponse, Next, Report, Request,
     desk::Desk,
     handler::{self, Handlers},
+    hooks::Hooks,
     identity,
     options::Options,
     shared::Shared,
+    testing::Harness,
 };
 
 /// A worker that is being set up. What the program leaves out comes from the environment (`TEMPEST_REDIS_URL`,
@@ -22,6 +24,7 @@ use crate::{
 pub struct Worker {
     options: Options,
     handlers: Handlers,
+    hooks: Hooks,
     broker: Option<Broker>,
 }
 
@@ -37,7 +40,7 @@ impl Worker {
     /// A worker for the queues that `TEMPEST_QUEUE` names, separated by commas; `default` if it is not set.
     pub fn from_env() -> Self {
         let options = Options::of(|name| std::env::var(name).ok());
-        Self { options, handlers: Handlers::new(), broker: None }
+        Self { options, handlers: Handlers::new(), hooks: Hooks::default(), broker: None }
     }
 
     /// Works for one more queue. All its queues share the worker's slots.
@@ -116,6 +119,40 @@ impl Worker {
         self.handle(action.as_ref(), handler::typed(handle))
     }
 
+    /// Runs this around every handler: it may look at the job before and at what came out of it after, and answer itself. The
+    /// first that was given is the outermost.
+    pub fn around<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(Context, Next) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Done, Failed>> + Send + 'static,
+    {
+        self.hooks.around(hook);
+        self
+    }
+
+    /// Runs this whenever a handler failed, panicked or took too long: each attempt, before the job is put off or given up. It
+    /// has ten seconds.
+    pub fn on_error<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(Context, Failed) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.on_error(hook);
+        self
+    }
+
+    /// The same handlers without a Redis, for tests: see [`Harness`].
+    ///
+    /// Errors: mistakes in how the worker was set up.
+    pub fn harness(self) -> Result<Harness, Error> {
+        let mistakes = self.options.mistakes;
+        if mistakes.is_empty() {
+            Ok(Harness::new(self.handlers, self.hooks))
+        } else {
+            Err(Error::Setup(mistakes))
+        }
+    }
+
     fn handle(mut self, action: &str, handler: handler::Handler) -> Self {
         match Action::new(action) {
             Err(error) => self.options.mistakes.push(error.detail().to_owned()),
@@ -134,7 +171,7 @@ impl Worker {
     ///
     /// Errors: only at the start; one clear line each.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Report, Error> {
-        let Self { options, handlers, broker } = self;
+        let Self { options, handlers, hooks, broker } = self;
         let options = options.checked().map_err(Error::Setup)?;
         let worker =
             identity::worker_id(options.tag.as_deref()).map_err(|mistake| Error::Setup(vec![mistake]))?;
@@ -144,7 +181,7 @@ impl Worker {
             None => Broker::connect(options.settings()).await?,
         };
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
-        let shared = Shared::new(broker.clone(), handlers, &options, abort);
+        let shared = Shared::new(broker.clone(), handlers, hooks, &options, abort);
         let desk = Desk::open(Arc::new(shared), worker.clone(), &options, drain.clone()).await?;
         info!(%worker, redis = broker.settings().shown_url(), "working");
         let work = desk.work();

@@ -12,5 +12,6 @@ mod crash;
 mod drain;
 mod failure;
 mod handlers;
+mod hooks;
 mod lanes;
 mod limits;
