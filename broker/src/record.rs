@@ -93,7 +93,8 @@ impl Record {
     /// Of the fields of a hash; none if it says no state that is known.
     pub(crate) fn of(mut fields: HashMap<String, Vec<u8>>) -> Option<Self> {
         let mut text = |name: &str| fields.remove(name).and_then(|value| String::from_utf8(value).ok());
-        let state = text("state")?;
+        let word = text("state")?;
+        let state = State::ALL.into_iter().find(|each| each.as_str() == word)?;
         let failure = text("code").map(|code| (code, text("message").unwrap_or_default()));
         let progress = text("progress").filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
         let action = text("action").and_then(|action| Action::new(action).ok());
@@ -101,11 +102,11 @@ impl Record {
         let worker = text("worker").and_then(|worker| WorkerId::new(worker).ok());
         let mut number = |name: &str| text(name).and_then(|value| value.parse().ok());
         Some(Self {
-            state: State::ALL.into_iter().find(|each| each.as_str() == state)?,
+            state,
             action,
             lane,
             queued_at_ms: number("queued_at"),
-            due_ms: number("due"),
+            due_ms: number("due").filter(|_| state == State::Later),
             worker,
             since_ms: number("since"),
             attempt: number("attempt"),

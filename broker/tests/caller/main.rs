@@ -7,6 +7,7 @@ mod proxy;
 #[path = "../support/server.rs"]
 mod server;
 
+mod backlog;
 mod control;
 mod faults;
 mod harness;

@@ -8,6 +8,7 @@ mod server;
 mod forced;
 mod keeper;
 mod presence;
+mod records;
 mod rest;
 mod rivals;
 mod scene;
