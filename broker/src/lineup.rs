@@ -85,7 +85,7 @@ impl Broker {
             commands.cmd("HGETALL").arg(self.keys().record(queue, id));
         }
         let mut answers = self.link().ask_all(&commands).await?.into_iter();
-        let mut record = |id: &Option<JobId>| match id {
+        let record = |id: &Option<JobId>| match id {
             Some(_) => Ok(Record::of(next(&mut answers)?)),
             None => Ok(None),
         };

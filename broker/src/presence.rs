@@ -240,6 +240,14 @@ impl Broker {
         Ok(self.fresh_looks().await?.iter().map(QueueState::of).collect())
     }
 
+    /// One queue, fresh from Redis; none if one of its keys has a wrong type.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn queue_state(&self, queue: &Queue) -> Result<Option<QueueState>, Error> {
+        let looks = self.look_at(std::slice::from_ref(queue)).await?;
+        Ok(looks.first().map(QueueState::of))
+    }
+
     /// Every registered worker, in order of queue and name, fresh from Redis. One that died stays for a minute.
     ///
     /// Errors: Redis is away or refuses.

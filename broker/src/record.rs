@@ -175,7 +175,9 @@ impl Broker {
             if let Some(reply) = self.result(queue, id).await? {
                 return Ok(Awaited::Reply(Box::new(reply)));
             }
-            if self.record(queue, id).await?.is_none_or(|record| record.state == State::Done) {
+            // A dead job has a result if it keeps one; else nothing will ever come.
+            let is_over = |record: Record| matches!(record.state, State::Done | State::Dead);
+            if self.record(queue, id).await?.is_none_or(is_over) {
                 // It may have ended between the two looks.
                 let reply = self.result(queue, id).await?;
                 return Ok(reply.map_or(Awaited::Unknown, |reply| Awaited::Reply(Box::new(reply))));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use redis::cmd;
 use tempest_protocol::{Action, Failure, Job, JobId, Queue, dead};
 
-use crate::{Broker, Error, clock::millis};
+use crate::{Broker, Error, Record, State, clock::millis};
 
 pub use change::Changed;
 
@@ -91,7 +91,7 @@ impl Filter {
     }
 
     /// Whether an entry is meant, its time apart.
-    fn means(&self, entry: &Shelved) -> bool {
+    pub fn means(&self, entry: &Shelved) -> bool {
         let envelope = entry.job.as_ref().map(|job| &job.envelope);
         let failure = entry.failure.as_ref();
         let is_one = entry.id().is_some_and(|id| self.ids.contains(id));
@@ -139,6 +139,37 @@ impl Broker {
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 
+    /// The jobs of these ids that lie on a shelf. Those whose records tell where are found at once; for others all of the
+    /// shelf is read.
+    ///
+    /// Errors: Redis is away or refuses.
+    pub async fn shelved_of(
+        &self,
+        queue: &Queue,
+        shelf: Shelf,
+        ids: &[JobId],
+    ) -> Result<Vec<Shelved>, Error> {
+        let known: Vec<_> = ids.iter().cloned().map(Some).collect();
+        let records = self.records(queue, &known).await?;
+        let (mut found, mut rest) = (Vec::new(), BTreeSet::new());
+        for (id, record) in ids.iter().zip(records) {
+            let at_ms = record.and_then(|record| shelf.time_in(&record));
+            let entry = match at_ms {
+                Some(at_ms) => self.shelved_at(queue, shelf, at_ms, id).await?,
+                None => None,
+            };
+            match entry {
+                Some(entry) => found.push(entry),
+                None => drop(rest.insert(id.clone())),
+            }
+        }
+        if !rest.is_empty() {
+            let filter = Filter { ids: rest, ..Filter::default() };
+            found.extend(self.shelved(queue, shelf, &filter, usize::MAX).await?);
+        }
+        Ok(found)
+    }
+
     /// The job of this id that lies on a shelf at exactly this time.
     pub(crate) async fn shelved_at(
         &self,
@@ -158,6 +189,15 @@ impl Broker {
 }
 
 impl Shelf {
+    /// When a job lies there of which this is the record; none: it does not.
+    fn time_in(self, record: &Record) -> Option<u64> {
+        match (self, record.state) {
+            (Self::Later, State::Later) => record.due_ms,
+            (Self::Dead, State::Dead) => record.died_at_ms,
+            _ => None,
+        }
+    }
+
     fn key(self, broker: &Broker, queue: &Queue) -> String {
         match self {
             Self::Later => broker.keys().later(queue),

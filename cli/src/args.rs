@@ -1,5 +1,21 @@
 //! The command line.
 
+macro_rules! with_find_help {
+    ($help:literal) => {
+        concat!(
+            "Which Redis: --redis-url, else the cluster that `tempest up` runs in this folder or one above\n",
+            "(.tempest/up.json), else TEMPEST_REDIS_URL, else [redis] url of tempest.toml, else redis://127.0.0.1:6379.\n\n",
+            $help
+        )
+    };
+}
+
+mod dead;
+mod job;
+mod later;
+mod queues;
+mod shown;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +23,12 @@ use tempest_broker::acl::Role;
 use tempest_protocol::{Action, JobId, Lane, Queue, Topic};
 
 use crate::{flags::Flags, setting::used};
+
+pub(crate) use dead::{DeadArgs, DeadCommand, DeadList, DeadShow, DeadSome};
+pub(crate) use job::{JobArgs, JobsArgs};
+pub(crate) use later::{LaterArgs, LaterCommand, LaterList, LaterSome};
+pub(crate) use queues::{DrainArgs, LimitArgs, PurgeArgs, QueueArgs, QueuesArgs, QueuesCommand};
+pub(crate) use shown::Shown;
 
 /// A web front that holds the connections, workers in any language that do the work, and a real Redis in between.
 #[derive(Debug, Parser)]
@@ -46,9 +68,21 @@ pub(crate) enum Command {
     /// Publish a live event to a topic
     #[command(after_help = PUBLISH_HELP)]
     Publish(PublishArgs),
-    /// Show every queue: what waits, runs, is due later, is dead, and who works
-    #[command(after_help = QUEUES_HELP)]
-    Queues(InspectArgs),
+    /// Show every queue; pause, resume, limit, purge or drain one
+    #[command(after_help = queues::HELP, args_conflicts_with_subcommands = true)]
+    Queues(QueuesArgs),
+    /// Show what runs and what waits, job by job
+    #[command(after_help = job::JOBS_HELP)]
+    Jobs(JobsArgs),
+    /// Show where a background job is and how it fares, its log, its result; or wait for it
+    #[command(after_help = job::HELP)]
+    Job(JobArgs),
+    /// Show dead jobs; run them again, or delete them
+    #[command(after_help = dead::HELP, args_conflicts_with_subcommands = true)]
+    Dead(DeadArgs),
+    /// Show delayed jobs and those that will be tried again; run them now, or delete them
+    #[command(after_help = later::HELP, args_conflicts_with_subcommands = true)]
+    Later(LaterArgs),
     /// Show every worker: alive or gone, its queue, what it runs
     #[command(after_help = WORKERS_HELP)]
     Workers(WorkersArgs),
@@ -70,16 +104,6 @@ pub(crate) enum Command {
     /// Write a commented tempest.toml
     #[command(after_help = INIT_HELP)]
     Init(InitArgs),
-}
-
-macro_rules! with_find_help {
-    ($help:literal) => {
-        concat!(
-            "Which Redis: --redis-url, else the cluster that `tempest up` runs in this folder or one above\n",
-            "(.tempest/up.json), else TEMPEST_REDIS_URL, else [redis] url of tempest.toml, else redis://127.0.0.1:6379.\n\n",
-            $help
-        )
-    };
 }
 
 const UP_HELP: &str = "\
@@ -143,13 +167,6 @@ name, {\"data\":…, \"event\":…} sets fields. The same as redis-cli publish T
 Examples:
   tempest publish test '[\"Bob\"]'
   date | tempest publish clock"
-);
-
-const QUEUES_HELP: &str = with_find_help!(
-    "\
-Examples:
-  tempest queues
-  tempest queues --json | jq '.[] | select(.dead > 0)'"
 );
 
 const WORKERS_HELP: &str = with_find_help!(
@@ -346,16 +363,6 @@ pub(crate) struct WorkersArgs {
     /// Show them anew each second, until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
-    #[command(flatten)]
-    pub(crate) flags: Flags<{ used::CONNECT }>,
-}
-
-/// `tempest queues`.
-#[derive(Args, Debug)]
-pub(crate) struct InspectArgs {
-    /// Print one JSON array
-    #[arg(long = "json")]
-    pub(crate) as_json: bool,
     #[command(flatten)]
     pub(crate) flags: Flags<{ used::CONNECT }>,
 }

@@ -8,6 +8,7 @@ mod args;
 mod cluster;
 mod cmd;
 mod config;
+mod consent;
 mod docs;
 mod doctor;
 mod failure;
@@ -76,7 +77,11 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Push(args) => Box::pin(cmd::push::run(&args)).await,
         Command::Cancel(args) => Box::pin(cmd::cancel::run(&args)).await,
         Command::Publish(args) => cmd::publish::run(&args).await,
-        Command::Queues(args) => cmd::queues::run(&args).await,
+        Command::Queues(args) => Box::pin(cmd::queues::run(&args)).await,
+        Command::Jobs(args) => Box::pin(cmd::jobs::run(&args)).await,
+        Command::Job(args) => Box::pin(cmd::job::run(&args)).await,
+        Command::Dead(args) => Box::pin(cmd::dead::run(&args)).await,
+        Command::Later(args) => Box::pin(cmd::later::run(&args)).await,
         Command::Workers(args) => cmd::workers::run(&args).await,
         Command::Reload(args) => cmd::reload::run(&args).await,
         Command::Scale(args) => cmd::scale::run(&args).await,

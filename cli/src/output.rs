@@ -1,12 +1,19 @@
-//! What is printed: lines of workers behind their name, and tables.
+//! What is printed: lines of workers behind their name, tables, and what is shown again each second.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
 
 use tempest_supervisor::{Line, Origin};
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, signals::Signals};
 
+/// With `--watch` something is shown this often.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Makes a terminal empty.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// Lines that may wait to be printed.
 const WAITING_LINES: usize = 1_024;
 
@@ -62,6 +69,44 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// Prints rows below their headings, as [`table`] makes them.
 pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     print(table(headings, rows).as_bytes())
+}
+
+/// Prints a text anew each second, until Ctrl-C. What goes wrong is printed instead, and tried again.
+pub(crate) async fn show_again(look: impl AsyncFn() -> Result<String, Failure>) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let trying_on =
+            |failure: Failure| failure.lines().map(|line| format!("{line}; trying on\n")).collect();
+        let text: String = look().await.unwrap_or_else(trying_on);
+        print(format!("{clear}{text}\n").as_bytes())?;
+        if signals.stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// What stands for something that is not there.
+pub(crate) fn absent() -> String {
+    "-".to_owned()
+}
+
+/// A text of somebody's own in one line, fit for a terminal: so many characters at most.
+pub(crate) fn fit(text: &str, characters_max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut letters = line.chars().filter(|letter| !letter.is_control());
+    let fitting: String = letters.by_ref().take(characters_max).collect();
+    if letters.next().is_some() { fitting + "…" } else { fitting }
+}
+
+/// A time in a short form.
+pub(crate) fn span(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// Rows below their headings; columns of numbers are aligned to the right.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempest_broker::{Broker, Whereabouts};
-use tempest_protocol::{Code, Content, Failure as Told, Job, Lane, Queue, Reply, WorkerId};
+use tempest_protocol::{Job, Lane, Queue, WorkerId};
 
 use crate::{
     args::CancelArgs,
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: &CancelArgs) -> Result<(), Failure> {
         Some(queue) => vec![queue.clone()],
         None => broker.queues().await?,
     };
-    let mut search = Search { args, broker, queues, is_client_told: false };
+    let mut search = Search { args, broker, queues, is_client_told: false, has_record: false };
     let ended = search.cancel_all().await?;
     if args.as_json {
         let found: Vec<_> = ended.iter().map(Ended::to_json).collect();
@@ -53,6 +53,8 @@ struct Search<'a> {
     broker: Broker,
     queues: Vec<Queue>,
     is_client_told: bool,
+    /// It has a record, or had one: it is in one place.
+    has_record: bool,
 }
 
 /// What became of a job where it was found.
@@ -68,10 +70,11 @@ impl Search<'_> {
     async fn cancel_all(&mut self) -> Result<Vec<Ended>, Failure> {
         let mut ended: Vec<Ended> = Vec::new();
         for _ in 0..ROUNDS {
-            let found = match self.find().await? {
-                None if ended.is_empty() => {
+            let is_first = ended.is_empty();
+            let found = match self.find(is_first).await? {
+                None if is_first => {
                     tokio::time::sleep(AGAIN).await;
-                    self.find().await?
+                    self.find(is_first).await?
                 }
                 found => found,
             };
@@ -86,7 +89,29 @@ impl Search<'_> {
         Ok(ended)
     }
 
-    async fn find(&self) -> Result<Option<(Queue, Whereabouts, Job)>, Failure> {
+    /// Where its record says, if it has one; else wherever it can be. One with a record, of which something was cancelled
+    /// already, is nowhere else.
+    async fn find(&mut self, is_first: bool) -> Result<Option<(Queue, Whereabouts, Job)>, Failure> {
+        for queue in self.broker.queues_with(&self.queues, &self.args.id).await? {
+            let sighting = self.broker.sight(&queue, &self.args.id).await?;
+            self.has_record |= sighting.is_some();
+            match sighting.and_then(|sighting| sighting.seen) {
+                Some((Whereabouts::Waiting(lane), _)) if !self.is_meant(lane) => {}
+                Some((place, job)) => return Ok(Some((queue, place, job))),
+                None => {}
+            }
+        }
+        if self.has_record && !is_first {
+            return Ok(None);
+        }
+        self.search().await
+    }
+
+    fn is_meant(&self, lane: Lane) -> bool {
+        self.args.lanes.is_empty() || self.args.lanes.contains(&lane)
+    }
+
+    async fn search(&self) -> Result<Option<(Queue, Whereabouts, Job)>, Failure> {
         let lanes = match self.args.lanes.as_slice() {
             [] => &Lane::ALL[..],
             lanes => lanes,
@@ -109,11 +134,12 @@ impl Search<'_> {
         let broker = &self.broker;
         let mut after = None;
         match &place {
-            Whereabouts::Waiting(lane) if !broker.take_back(&queue, *lane, job.frame()).await? => {
-                return Ok(None);
+            Whereabouts::Waiting(_) | Whereabouts::Later => {
+                if !broker.take_away(&queue, &place, job).await? {
+                    return Ok(None);
+                }
+                self.tell_client(job).await?;
             }
-            Whereabouts::Later if !broker.take_back_later(&queue, job.frame()).await? => return Ok(None),
-            Whereabouts::Waiting(_) | Whereabouts::Later => self.tell_client(job).await?,
             Whereabouts::Held(worker) => {
                 let begun = Instant::now();
                 broker.tell_cancelled(&queue, &self.args.id, self.args.kill_after).await?;
@@ -140,12 +166,7 @@ impl Search<'_> {
     /// Whoever waits for the reply learns that there will be none, with the code `cancelled`. A reply that was quicker
     /// counts, and this one is dropped.
     async fn tell_client(&mut self, job: &Job) -> Result<(), Failure> {
-        let (Some(id), Some(reply_to)) = (&job.envelope.id, &job.envelope.reply_to) else { return Ok(()) };
-        let told = Told::new(Code::Cancelled, "cancelled by tempest cancel");
-        let reply = Reply::last(id.clone(), job.envelope.attempt, Content::Error(told));
-        let reply = reply.encode(job.encoding()).map_err(|error| Failure::new(error.to_string()))?;
-        self.broker.reply(reply_to, &reply).await?;
-        self.is_client_told = true;
+        self.is_client_told |= self.broker.tell_removed(job, "cancelled by tempest cancel").await?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! `tempest workers`: what the workers say of themselves in their leases, and what supervisors know of their children.
 
-use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tempest_broker::{Broker, Error, SupervisorState, WorkerState};
@@ -8,14 +8,9 @@ use tempest_broker::{Broker, Error, SupervisorState, WorkerState};
 use crate::{
     args::WorkersArgs,
     failure::Failure,
-    output::{print, print_json, print_table, table},
-    signals::Signals,
+    output::{absent, fit, print_json, print_table, show_again, span, table},
 };
 
-/// With `--watch` they are shown this often.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Makes a terminal empty.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 const HEADINGS: [&str; 12] = [
     "WORKER",
     "QUEUE",
@@ -34,7 +29,11 @@ const HEADINGS: [&str; 12] = [
 pub(crate) async fn run(args: &WorkersArgs) -> Result<(), Failure> {
     let broker = super::connect(&args.flags).await?;
     if args.watch {
-        return watch(&broker).await;
+        let text = async || {
+            let seen = Seen::look(&broker).await?;
+            Ok::<_, Failure>(table(&HEADINGS, &seen.lines().iter().map(Line::row).collect::<Vec<_>>()))
+        };
+        return show_again(text).await;
     }
     let seen = Seen::look(&broker).await?;
     let lines = seen.lines();
@@ -46,21 +45,6 @@ pub(crate) async fn run(args: &WorkersArgs) -> Result<(), Failure> {
         return Ok(());
     }
     print_table(&HEADINGS, &lines.iter().map(Line::row).collect::<Vec<_>>())
-}
-
-async fn watch(broker: &Broker) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
-    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
-    loop {
-        let text = match Seen::look(broker).await {
-            Ok(seen) => table(&HEADINGS, &seen.lines().iter().map(Line::row).collect::<Vec<_>>()),
-            Err(error) => format!("{error}; trying on\n"),
-        };
-        print(format!("{clear}{text}\n").as_bytes())?;
-        if signals.stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
-            return Ok(());
-        }
-    }
 }
 
 /// What Redis tells at one moment.
@@ -190,12 +174,7 @@ impl Line<'_> {
     /// How long ago that was, in a short form; the time is in milliseconds of Redis time.
     fn age(&self, at: &Value) -> String {
         let Some(at_ms) = at.as_u64() else { return absent() };
-        let seconds = self.now_ms.saturating_sub(at_ms) / 1_000;
-        match seconds {
-            0..120 => format!("{seconds} s"),
-            120..7_200 => format!("{} min", seconds / 60),
-            _ => format!("{} h", seconds / 3_600),
-        }
+        span(self.now_ms.saturating_sub(at_ms))
     }
 
     fn as_json(&self) -> Value {
@@ -213,14 +192,10 @@ impl Line<'_> {
     }
 }
 
-fn absent() -> String {
-    "-".to_owned()
-}
-
 /// A word of somebody's own, fit for a terminal.
 fn said(value: &Value) -> String {
     match value {
-        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).take(40).collect(),
+        Value::String(text) => fit(text, 40),
         Value::Number(number) => number.to_string(),
         _ => absent(),
     }

@@ -122,6 +122,28 @@ fn a_worker_that_does_not_stop_is_said_to_run_and_may_be_asked_to_be_ended() {
 }
 
 #[test]
+fn a_background_job_is_found_by_its_record_and_leaves_nothing_behind() {
+    let (server, shop) = scene();
+    let job = json!({ "action": "a", "id": "j1", "unique": "k" }).to_string();
+    server.run(&["ZADD", "tempest:{q}:later", "7", &job]);
+    server.run(&["HSET", "tempest:{q}:job:j1", "state", "later", "due", "7"]);
+    server.run(&["SET", "tempest:{q}:unique:k", "j1"]);
+    // No lane is searched: this one would be an error.
+    server.run(&["SET", "tempest:{q}:low", "no list"]);
+    assert_eq!(shop.call(&["cancel", "j1"]).good(), "due later in q: removed\n");
+    assert_eq!(server.cli("KEYS tempest:{q}:[jlu]*").list(), [b"tempest:{q}:low"]);
+    server.cli("DEL tempest:{q}:low");
+    server.run(&["RPUSH", "tempest:{q}:low", &job]);
+    server.run(&["HSET", "tempest:{q}:job:j1", "state", "waiting"]);
+    assert_eq!(
+        shop.call(&["cancel", "j1"]).good(),
+        "waiting in q, lane low: removed\n",
+        "the record was wrong"
+    );
+    assert_eq!(server.cli("EXISTS tempest:{q}:job:j1 tempest:{q}:low").integer(), 0);
+}
+
+#[test]
 fn a_job_that_is_due_later_is_removed_and_a_dead_one_is_left() {
     let (server, shop) = scene();
     server.run(&["ZADD", "tempest:{q}:later", "99999999999999", &job("j1", false)]);

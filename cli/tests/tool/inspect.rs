@@ -29,9 +29,9 @@ fn queues_are_shown_in_order() {
     assert_eq!(
         words(&text),
         [
-            vec!["QUEUE", "HIGH", "NORMAL", "LOW", "RUNNING", "LATER", "DEAD", "WORKERS"],
-            vec!["default", "0", "0", "0", "0", "0", "0", "0"],
-            vec!["mail", "0", "2", "1", "1", "0", "1", "1"],
+            vec!["QUEUE", "HIGH", "NORMAL", "LOW", "RUNNING", "LATER", "DEAD", "WORKERS", "LIMITS"],
+            vec!["default", "0", "0", "0", "0", "0", "0", "0", "-"],
+            vec!["mail", "0", "2", "1", "1", "0", "1", "1", "-"],
         ]
     );
     let told = shop.call(&["queues", "--json"]).json();
