@@ -82,6 +82,7 @@ impl Broker {
         let looks = self.kept().looks.subscribe();
         if !self.kept().running.swap(true, Ordering::AcqRel) {
             self.spawn(promoter::promote(self.clone(), looks.clone()));
+            self.spawn(schedules::fire(self.clone(), looks.clone(), options.every));
             self.spawn(Work::new(self.clone(), options).run());
         }
         Keeper { looks }
@@ -93,7 +94,6 @@ struct Work {
     options: KeeperOptions,
     recoverer: Recoverer,
     renewals: Renewals,
-    schedules: schedules::Schedules,
     /// Mailboxes without an owner, since the first look that found them so.
     ownerless: HashMap<Mailbox, Instant>,
     trimmed: Option<Instant>,
@@ -104,8 +104,8 @@ struct Work {
 impl Work {
     fn new(broker: Broker, options: KeeperOptions) -> Self {
         let recoverer = Recoverer::new(broker.clone(), options.patience);
-        let (renewals, schedules, ownerless) = Default::default();
-        Self { broker, options, recoverer, renewals, schedules, ownerless, trimmed: None, troubled: None }
+        let (renewals, ownerless) = Default::default();
+        Self { broker, options, recoverer, renewals, ownerless, trimmed: None, troubled: None }
     }
 
     async fn run(mut self) {
@@ -117,18 +117,13 @@ impl Work {
             }
             self.broker.kept().looks.send_modify(|looks| *looks += 1);
             // Never sooner: two looks are then apart enough to tell a death, which a third would delay past 7 s.
-            let end = Instant::now() + self.options.every.mul_f64(1.0 + 0.2 * fastrand::f64());
-            if let Err(error) = self.schedules.until(&self.broker, end).await {
-                self.fail(&error);
-                tokio::time::sleep_until(end.into()).await;
-            }
+            tokio::time::sleep(self.options.every.mul_f64(1.0 + 0.2 * fastrand::f64())).await;
         }
     }
 
     /// Nothing seen before an error counts any more.
     fn fail(&mut self, error: &Error) {
         self.recoverer.forget();
-        self.schedules.forget();
         self.ownerless.clear();
         self.broker.stats().faults.failed(PART, error);
         self.troubled = Some(Instant::now());
@@ -149,7 +144,6 @@ impl Work {
         }
         self.broker.shown().show(presence);
         self.release(&looks).await?;
-        self.fire(&looks).await?;
         self.trim(&looks).await?;
         self.recoverer.prove_writable(&queues).await?;
         self.recoverer.take(&looks).await?;
@@ -173,13 +167,6 @@ impl Work {
             self.broker.release_forgotten(&look.queue).await?;
         }
         Ok(())
-    }
-
-    /// Fires what is due, and learns what will be before the next look.
-    async fn fire(&mut self, looks: &[QueueLook]) -> Result<(), Error> {
-        let queues: Vec<_> = looks.iter().map(|look| look.queue.clone()).collect();
-        let within = self.options.every.mul_f64(1.2) + Duration::from_millis(200);
-        self.schedules.look(&self.broker, &queues, within).await
     }
 
     /// Once a minute for age, at once for number.

@@ -1,7 +1,7 @@
 //! Fires schedules when they are due, of all keepers of a cluster each firing once (SPEC "Background jobs").
 //!
 //! With each look of the keeper it learns what is due before the next one, and in between it wakes for that. What a rival
-//! was quicker with is left to it until the next look.
+//! was quicker with is left to it until the next look. A task of its own, so that many missed firings hold up nothing else.
 
 use std::{
     collections::HashMap,
@@ -12,6 +12,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use redis::pipe;
 use tempest_protocol::{Queue, Schedule as Name, limits};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::{
@@ -26,6 +27,8 @@ use crate::{
     script::Run,
 };
 
+/// What is in trouble while no schedule fires.
+const PART: &str = "schedules";
 /// Schedules that are fired side by side.
 const SIDE_BY_SIDE: usize = 32;
 /// How often schedules are looked for that have no time yet.
@@ -36,7 +39,7 @@ type Whose = (Queue, String);
 
 /// What this keeper knows of schedules.
 #[derive(Default)]
-pub(super) struct Schedules {
+struct Schedules {
     /// What is due before the next look.
     soon: Vec<Due>,
     /// What was read, as it stands in Redis.
@@ -74,19 +77,40 @@ enum Fired {
     Not(Whose, String),
 }
 
+/// Fires what is due, for ever. `looks` counts the looks of the keeper, which are so far apart.
+pub(super) async fn fire(broker: Broker, mut looks: watch::Receiver<u64>, every: Duration) {
+    let mut schedules = Schedules::default();
+    // A look may be late.
+    let within = every.mul_f64(1.5) + Duration::from_secs(1);
+    loop {
+        let next = schedules.next_in(&broker);
+        let fired = tokio::select! {
+            changed = looks.changed() => match changed {
+                Ok(()) => schedules.look(&broker, within).await,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => schedules.fire(&broker).await,
+        };
+        match fired {
+            Ok(()) => broker.stats().faults.well(PART),
+            Err(error) => {
+                // Nothing that was learnt before an error counts any more.
+                schedules.soon.clear();
+                broker.stats().faults.failed(PART, &error);
+            }
+        }
+    }
+}
+
 impl Schedules {
     /// Learns what is due within this time, and fires what is due already.
-    pub(super) async fn look(
-        &mut self,
-        broker: &Broker,
-        queues: &[Queue],
-        within: Duration,
-    ) -> Result<(), Error> {
+    async fn look(&mut self, broker: &Broker, within: Duration) -> Result<(), Error> {
+        let queues: Vec<_> = broker.presence().queues().cloned().collect();
         if self.adopted.is_none_or(|at| at.elapsed() >= ADOPT_EVERY) {
-            self.adopt(broker, queues).await?;
+            self.adopt(broker, &queues).await?;
             self.adopted = Some(Instant::now());
         }
-        let due = self.due(broker, queues, broker.now_ms() + millis(within)).await?;
+        let due = self.due(broker, &queues, broker.now_ms() + millis(within)).await?;
         let texts = definitions(broker, &due).await?;
         self.soon.clear();
         for ((queue, name, score), text) in due.into_iter().zip(texts) {
@@ -97,27 +121,12 @@ impl Schedules {
         self.fire(broker).await
     }
 
-    /// Fires what comes due until then.
-    pub(super) async fn until(&mut self, broker: &Broker, end: Instant) -> Result<(), Error> {
-        loop {
-            let now_ms = broker.now_ms();
-            let next = self.soon.iter().map(|due| due.at_ms.saturating_sub(now_ms)).min();
-            // One more, for the part of a millisecond that is cut off.
-            let next = next.map(|ms| Instant::now() + Duration::from_millis(ms + 1));
-            match next.filter(|next| *next < end) {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => {
-                    tokio::time::sleep_until(end.into()).await;
-                    return Ok(());
-                }
-            }
-            self.fire(broker).await?;
-        }
-    }
-
-    /// Nothing that was learnt before an error counts any more.
-    pub(super) fn forget(&mut self) {
-        self.soon.clear();
+    /// How long until something is due.
+    fn next_in(&self, broker: &Broker) -> Option<Duration> {
+        let first_ms = self.soon.iter().map(|due| due.at_ms).min()?;
+        let left_ms = first_ms.checked_sub(broker.now_ms());
+        // One more, for the part of a millisecond that is cut off.
+        Some(left_ms.map_or(Duration::ZERO, |left| Duration::from_millis(left + 1)))
     }
 
     /// Names that are due up to a time, with their scores. A queue whose key has a wrong type harms no other.
@@ -183,7 +192,7 @@ impl Schedules {
             if due.is_empty() {
                 return Ok(());
             }
-            let firing = due.into_iter().map(|due| fire(broker, due));
+            let firing = due.into_iter().map(|due| fire_one(broker, due));
             let mut fired = stream::iter(firing).buffer_unordered(SIDE_BY_SIDE);
             let mut over = Vec::new();
             while let Some(fired) = fired.next().await {
@@ -244,7 +253,7 @@ async fn definitions(
 }
 
 /// Fires what is due of one schedule.
-async fn fire(broker: &Broker, mut due: Due) -> Result<Fired, Error> {
+async fn fire_one(broker: &Broker, mut due: Due) -> Result<Fired, Error> {
     let steps = plan(&due.schedule, due.at_ms, broker.now_ms());
     for step in steps {
         match take_step(broker, &due, step).await {
