@@ -17,6 +17,7 @@ use tracing::info;
 use crate::{Broker, Error, Patience, Presence, Recoverer, look::QueueLook, rest::Renewals};
 
 mod promoter;
+mod schedules;
 mod sweep;
 
 /// What a keeper does, and how often.
@@ -81,6 +82,7 @@ impl Broker {
         let looks = self.kept().looks.subscribe();
         if !self.kept().running.swap(true, Ordering::AcqRel) {
             self.spawn(promoter::promote(self.clone(), looks.clone()));
+            self.spawn(schedules::fire(self.clone(), looks.clone(), options.every));
             self.spawn(Work::new(self.clone(), options).run());
         }
         Keeper { looks }

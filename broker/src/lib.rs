@@ -36,6 +36,7 @@ mod record;
 mod recovery;
 mod rest;
 mod rights;
+mod schedule;
 mod script;
 mod settings;
 mod settle;
@@ -76,6 +77,10 @@ pub use recent::Recent;
 pub use record::{Awaited, JsonText, Record, State};
 pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
 pub use rest::Rest;
+pub use schedule::{
+    AppliedSchedules, Definition, LastFiring, Missed, Mistake, NamedSchedule, PutSchedule, Schedule,
+    ScheduleState,
+};
 pub use settings::{Settings, Tls};
 pub use settle::{Acked, Settled};
 pub use shelf::{Changed, Filter, Shelf, Shelved};

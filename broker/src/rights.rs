@@ -207,7 +207,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER, READ, &["LINDEX", &aside, "0"]),
         (WORKER | KEEPER, BOTH, &["LMOVE", &aside, &lane, "LEFT", "LEFT"]),
         (LOOKS | KEEPER, READ, &["HGETALL", &schedules]),
-        (KEEPER, READ, &["HGET", &schedules, "x"]),
+        (CALLER | KEEPER, READ, &["HGET", &schedules, "x"]),
         (FRONT | CALLER | SUPERVISOR, WRITE, &["HSET", &schedules, "x", "x"]),
         (FRONT | CALLER | SUPERVISOR, WRITE, &["HDEL", &schedules, "x"]),
         (FRONT | CALLER | SUPERVISOR, WRITE, &["ZADD", &due, "1", "x"]),

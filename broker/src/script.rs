@@ -90,6 +90,7 @@ scripts! {
     recover RECOVER
     release RELEASE
     revive REVIVE
+    schedule SCHEDULE
     settle SETTLE
     sweep SWEEP
     take TAKE

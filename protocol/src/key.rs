@@ -134,6 +134,11 @@ impl Keys {
         self.of_queue(queue, ":due")
     }
 
+    /// HASH: when each schedule last fired, and why its job was left out if it was.
+    pub fn fired(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":fired")
+    }
+
     /// HASH with an expiry: a group of jobs.
     pub fn group(&self, queue: &Queue, group: &Group) -> String {
         self.of_queue(queue, &format!(":group:{group}"))

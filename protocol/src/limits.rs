@@ -72,6 +72,12 @@ pub const LOG_LINES_MAX: usize = 1_000;
 pub const LOG_LINE_BYTES_MAX: usize = 4 << 10;
 /// Jobs in one group.
 pub const GROUP_JOBS_MAX: usize = 10_000;
+/// Time between two firings of a schedule.
+pub const EVERY_MIN: Duration = Duration::from_millis(100);
+/// A firing of a schedule that is later than this was missed.
+pub const FIRING_LATE: Duration = Duration::from_secs(60);
+/// Missed firings of a schedule that are made up for.
+pub const MISSED_FIRINGS_MAX: usize = 1_000;
 /// How long a worker waits that found as many jobs running as a limit allows.
 pub const LIMITED_PAUSE: Duration = Duration::from_millis(100);
 /// Attempts of a job without `reply_to`.

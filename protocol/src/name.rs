@@ -123,7 +123,7 @@ names! {
     Mailbox "mailbox" 64 PLAIN NONE, "Where one process receives replies, new at every start.";
     JobId "id" 64 PLAIN NONE, "The id of a job.";
     Group "group" 64 PLAIN NONE, "Several jobs of which one is told when all are done.";
-    Schedule "schedule" 64 PLAIN NONE, "What pushes a job again and again.";
+    Schedule "schedule" 50 PLAIN NONE, "What pushes a job again and again; short enough for ids of jobs that begin with it.";
     Tag "key" 128 TOPICAL NONE, "What jobs have in common that exclude each other.";
     Topic "topic" 256 TOPICAL NONE, "What events are published to.";
 }

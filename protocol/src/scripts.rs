@@ -26,6 +26,8 @@ pub const RECOVER: &str = include_str!("../scripts/recover.lua");
 pub const RELEASE: &str = include_str!("../scripts/release.lua");
 /// Moves a job out of `dead` or `later` to its lane.
 pub const REVIVE: &str = include_str!("../scripts/revive.lua");
+/// Writes or removes a schedule.
+pub const SCHEDULE: &str = include_str!("../scripts/schedule.lua");
 /// Ends a claimed background job: done, put off or given up.
 pub const SETTLE: &str = include_str!("../scripts/settle.lua");
 /// Frees the places of slots whose run list is empty.

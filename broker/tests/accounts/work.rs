@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use tempest_broker::{
-    Caps, KeeperOptions, Live, Patience, Settings, Subscription, Topics,
+    Caps, Definition, KeeperOptions, Live, NamedSchedule, Patience, Settings, Subscription, Topics,
     acl::{self, Accounts, RESET, Role, Scope},
 };
-use tempest_protocol::{JobId, Lane, Mailbox, Topic, WorkerId};
+use tempest_protocol::{JobId, Lane, Mailbox, Schedule, Topic, WorkerId};
 use tokio::time::timeout;
 
 use crate::scene::{PATIENCE, Scene, job, queue};
@@ -48,6 +48,9 @@ async fn a_keeper_of_a_front_or_a_supervisor_recovers_promotes_and_sweeps() {
         scene.server.run(&["SADD", "tempest:queues", "mail"]);
         scene.server.run(&["SADD", "tempest:mailboxes", "gone"]);
         scene.server.run(&["RPUSH", "tempest:mailbox:{gone}", "x"]);
+        let daily = r#"{"cron":"@daily","action":"send"}"#;
+        scene.server.run(&["HSET", "tempest:{mail}:schedules", "due", daily, "new", daily]);
+        scene.server.run(&["ZADD", "tempest:{mail}:due", "1", "due"]);
         scene.server.run(&["RPUSH", "tempest:mailbox:{unlisted}", "x"]);
         let broker = scene.broker(role).await;
         let soon = Duration::from_millis(20);
@@ -62,7 +65,8 @@ async fn a_keeper_of_a_front_or_a_supervisor_recovers_promotes_and_sweeps() {
         broker.keep(options);
         let is = |command: &[&str], number| scene.server.run(command).integer() == number;
         crate::server::eventually("all is looked after", || {
-            is(&["LLEN", "tempest:{mail}"], 2)
+            is(&["LLEN", "tempest:{mail}"], 3)
+                && is(&["ZCARD", "tempest:{mail}:due"], 2)
                 && is(&["ZCARD", "tempest:{mail}:dead"], 1)
                 && is(&["EXISTS", run, "tempest:mailbox:{gone}", "tempest:mailbox:{unlisted}"], 0)
                 && is(&["SCARD", "tempest:{mail}:workers"], 0)
@@ -155,4 +159,27 @@ async fn subscribed(topics: &Topics, topic: &Topic) -> Subscription {
         }
     };
     timeout(PATIENCE, subscribe).await.expect("subscribed")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fronts_supervisors_and_callers_write_schedules_and_inspectors_list_them() {
+    let scene = Scene::start().await;
+    let definition: Definition =
+        serde_json::from_value(json!({"cron": "@daily", "action": "send"})).expect("a definition");
+    let named = NamedSchedule {
+        queue: queue(),
+        name: Schedule::new("nightly").expect("a name"),
+        schedule: definition.check().expect("a schedule"),
+    };
+    for role in [Role::Front, Role::Supervisor, Role::Up, Role::Caller] {
+        let broker = scene.broker(role).await;
+        broker.put_schedule(&named).await.expect("put");
+        broker.pause_schedule(&queue(), &named.name, true).await.expect("paused");
+        broker.run_schedule(&queue(), &named.name).await.expect("run").expect("there");
+        let inspector = scene.broker(Role::Inspector).await;
+        assert_eq!(inspector.schedules(&[queue()]).await.expect("listed").len(), 1);
+        assert!(broker.remove_schedule(&queue(), &named.name).await.expect("removed"), "{role:?}");
+    }
+    scene.broker(Role::Front).await.apply_schedules(&[named], false).await.expect("applied");
+    scene.denied_nothing();
 }
