@@ -8,7 +8,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import redis
 
@@ -16,7 +15,7 @@ from contenders import CLIENT, Ground, Missing, tool
 from recovery.ears import READY
 from stage import ROOT, Programs, free_ports, until
 
-HERE = Path(__file__).resolve().parent
+BULLMQ = ROOT / "bench/bullmq"
 QUEUE = "held"
 # The look that tells who is dead counts connections only that have been up for 5 s (SPEC "Recovery").
 SETTLED_S = 6
@@ -104,12 +103,12 @@ class BullMQ(Fleet):
     def __init__(self, *about, options):
         super().__init__(*about)
         node = tool("node")
-        if not (HERE / "bullmq/node_modules").is_dir():
-            raise Missing("BullMQ is missing (script/bootstrap bench, or npm ci in bench/recovery/bullmq)")
+        if not (BULLMQ / "node_modules").is_dir():
+            raise Missing("BullMQ is missing (script/bootstrap bench, or npm ci in bench/bullmq)")
         self.told = [str(self.redis_port), QUEUE, str(self.ears.port)]
         self.node, self.options = node, json.dumps(options)
         for number in range(self.count):
-            command = [node, HERE / "bullmq/work.js", *self.told, self.options]
+            command = [node, BULLMQ / "work.js", *self.told, self.options]
             self.ground.start(*command, log=f"worker-{number}.log")
         ready = self.ears.expect(self.count, "workers of BullMQ that are ready")
         if any(start.id != READY for start in ready):
@@ -117,7 +116,7 @@ class BullMQ(Fleet):
 
     def give(self, names):
         """Jobs with the options they have by default."""
-        command = [self.node, HERE / "bullmq/add.js", *self.told[:2], *names]
+        command = [self.node, BULLMQ / "add.js", *self.told[:2], *names]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 

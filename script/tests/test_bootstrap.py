@@ -276,3 +276,17 @@ def test_benchmarks_say_what_they_miss_in_one_line(served: Machine) -> None:
     run = served.run("script/bootstrap", "bench")
     assert run.returncode == 1
     assert "cannot install wrk: there is no apt-get here" in lines(run.stderr)[-1]
+
+
+def test_benchmarks_bring_what_tests_need(tested: Machine) -> None:
+    tested.program("perf", "exit 0")
+    assert tested.run("script/bootstrap", "bench").returncode == 0
+    assert "requirements-test.txt" in pip_log(tested)[0]
+    assert "requirements-bench.txt" in pip_log(tested)[0]
+    for group in ("bench", "test", "server"):
+        assert tested.run("script/bootstrap", group).stderr == ""
+
+
+def test_tests_do_not_bring_what_benchmarks_need(tested: Machine) -> None:
+    tested.run("script/bootstrap", "test")
+    assert "requirements-bench.txt" not in pip_log(tested)[0]
