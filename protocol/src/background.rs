@@ -121,7 +121,7 @@ pub fn following(job: &Job, result: &Raw, now_ms: u64, keys: &Keys) -> Result<Op
         front.push(("then", &then));
     }
     let queue = frame::fields(first, frame::ExtIn::Any)?.into_iter().rev().find(|(name, _)| name == "queue");
-    let queue = queue.map(|(_, queue)| queue.parse::<String>());
+    let queue = queue.filter(|(_, queue)| !queue.is_null()).map(|(_, queue)| queue.parse::<String>());
     let queue = queue.transpose().map_err(|detail| Error::new(Code::BadJob, format!("queue: {detail}")))?;
     let job = Job::decode(frame::remake(first, encoding, &front, &["queue", "then"]), keys)?;
     Ok(Some(Following { queue: queue.map(Queue::new).transpose()?, job }))
@@ -133,8 +133,10 @@ pub fn following(job: &Job, result: &Raw, now_ms: u64, keys: &Keys) -> Result<Op
 pub fn completing(frame: &Bytes, results: &[Option<Bytes>], now_ms: u64, keys: &Keys) -> Result<Job, Error> {
     let job = Job::decode(frame.clone(), keys)?;
     let null = Bytes::from_static(b"null");
-    let results: Vec<_> = results.iter().map(|result| result.clone().unwrap_or_else(|| null.clone())).collect();
-    let input = Raw::new(Encoding::Json, list(Encoding::Json, &results).into()).to_encoding(job.encoding())?;
+    let results: Vec<_> =
+        results.iter().map(|result| result.clone().unwrap_or_else(|| null.clone())).collect();
+    let input =
+        Raw::new(Encoding::Json, list(Encoding::Json, &results).into()).to_encoding(job.encoding())?;
     let mut now = Vec::with_capacity(16);
     put_integer(&mut now, job.encoding(), now_ms);
     Job::decode(

@@ -136,7 +136,8 @@ pub(crate) fn remake(frame: &[u8], encoding: Encoding, front: &[(&str, &[u8])], 
     let is_kept = |name: &str| !without.contains(&name) && front.iter().all(|(other, _)| *other != name);
     let kept = fields.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (&**name, value.bytes()));
     let all: Vec<_> = front.iter().copied().chain(kept).collect();
-    let mut out = Vec::with_capacity(frame.len() + front.iter().map(|(_, value)| value.len() + 16).sum::<usize>());
+    let mut out =
+        Vec::with_capacity(frame.len() + front.iter().map(|(_, value)| value.len() + 16).sum::<usize>());
     put_map_header(&mut out, encoding, all.len());
     for (place, (name, value)) in all.into_iter().enumerate() {
         if encoding == Encoding::Json && place > 0 {

@@ -145,12 +145,7 @@ impl Envelope {
     }
 
     /// Everything as the fields say, in this order: of several that are wrong the first is told.
-    fn of(
-        fields: &Fields<'_>,
-        keys: &Keys,
-        encoding: Encoding,
-        frame: &Bytes,
-    ) -> Result<Self, Error> {
+    fn of(fields: &Fields<'_>, keys: &Keys, encoding: Encoding, frame: &Bytes) -> Result<Self, Error> {
         let action = fields.action().given().ok_or_else(|| Error::new(BAD, "action is required"))?;
         Ok(Self {
             action: named(Action::new(action.text(BAD)?))?,
@@ -181,7 +176,15 @@ fn background(
     encoding: Encoding,
     frame: &Bytes,
 ) -> Result<Option<Box<Background>>, Error> {
-    let said = [fields.keep, fields.unique, fields.key, fields.group, fields.then, fields.input];
+    let said = [
+        fields.keep,
+        fields.unique,
+        fields.unique_while,
+        fields.key,
+        fields.group,
+        fields.then,
+        fields.input,
+    ];
     if said.iter().all(Option::is_none) {
         return Ok(None);
     }

@@ -4,8 +4,8 @@
 //! [`Error`] with a [`Code`]; any byte string is safe to hand in. The normative text is `protocol/SPEC.md`, the
 //! cases every language must pass are `protocol/vectors/*.json`.
 
-mod backoff;
 mod background;
+mod backoff;
 mod code;
 pub mod dead;
 mod event;
@@ -25,13 +25,13 @@ mod scan;
 pub mod scripts;
 mod writer;
 
+pub use background::{Background, Following, Holds, completing, following};
 pub use backoff::{Backoff, RECONNECT, RETRY};
 pub use code::{Code, Error};
 pub use event::Event;
 pub use frame::{Encoding, Raw};
 pub use headers::Headers;
 pub use http::HttpRequest;
-pub use background::{Background, Following, Holds, completing, following};
 pub use job::{Envelope, Job, Lane};
 pub use key::Keys;
 pub use name::{Action, Group, JobId, Mailbox, Prefix, Queue, Schedule, Tag, Topic, WorkerId};
