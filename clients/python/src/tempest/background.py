@@ -24,7 +24,7 @@ class Background:
     """While it holds this key of its queue, no other job with the same one is pushed."""
     unique_while: str = "running"
     key: str | None = None
-    """Of the jobs of a queue with the same key only so many run at a time as its limits say, one if they say nothing."""
+    """Of the jobs of a queue with the same key only so many run at a time as its limits say, one if nothing."""
     group: str | None = None
     """``<queue>:<group>`` it belongs to."""
     then: list[dict[str, Any]] | None = None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .bus import Bus
 from .clock import Clock, running_s
+from .draft import Draft, When
 from .errors import Cancelled
 from .frame import Encoding
-from .names import check_lane, check_name, new_id
+from .pushing import Pusher
 from .trace import traceparent
 from .wire import Job
 
@@ -125,40 +126,37 @@ class Context:
         lane: str = "normal",
         attempts: int = 0,
         encoding: Encoding = "json",
+        id: str | None = None,
+        in_s: float | None = None,
+        at: When | None = None,
+        ttl_s: float | None = None,
+        keep_s: float = 0,
+        unique: str | None = None,
+        unique_while: str = "running",
+        unique_s: float | None = None,
+        key: str | None = None,
+        then: Draft | Sequence[Draft] = (),
     ) -> str:
-        """Pushes a background job and gives its id; see :meth:`tempest.client.Client.push`."""
-        return push(
-            self._bus,
-            queue,
+        """Pushes a background job and gives its id; see :meth:`tempest.Client.push`."""
+        draft = Draft(
             action,
             args,
             lane=lane,
             attempts=attempts,
             encoding=encoding,
-            traceparent=self.traceparent,
+            id=id,
+            in_s=in_s,
+            at=at,
+            ttl_s=ttl_s,
+            keep_s=keep_s,
+            unique=unique,
+            unique_while=unique_while,
+            unique_s=unique_s,
+            key=key,
+            then=then,
         )
+        return Pusher(self._bus, self._clock).push(queue, draft, self.traceparent)
 
-
-def push(
-    bus: Bus,
-    queue: str,
-    action: str,
-    args: Any,
-    *,
-    lane: str,
-    attempts: int,
-    encoding: Encoding,
-    traceparent: str | None = None,
-) -> str:
-    """Pushes a background job with a new id, and gives the id."""
-    job = Job(
-        action=check_name("action", action),
-        args=args,
-        id=new_id(),
-        attempts=attempts,
-        lane=check_lane(lane),
-        encoding=encoding,
-        traceparent=traceparent,
-    )
-    bus.push(queue, job)
-    return str(job.id)
+    def push_many(self, queue: str, drafts: Sequence[Draft]) -> list[str]:
+        """Pushes several jobs in one round trip; see :meth:`tempest.Client.push_many`."""
+        return Pusher(self._bus, self._clock).push_many(queue, drafts, self.traceparent)

@@ -1,5 +1,5 @@
-"""The job that comes when another one is done, and the one that comes when all of a group are (SPEC "Chains", "Groups").
-Made of bytes: what nobody changes stays as its pusher wrote it."""
+"""The job that comes when another one is done, and the one that ends a group (SPEC "Chains", "Groups"). Made of bytes:
+what nobody changes stays as its pusher wrote it."""
 
 from __future__ import annotations
 

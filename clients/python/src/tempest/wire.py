@@ -53,10 +53,11 @@ class Job:
         return now_ms is not None and 0 < self.deadline < now_ms
 
     def encode(self) -> bytes:
-        """Writes the frame, fields in the promised order, defaults left out.
+        """Writes the frame. Raises :class:`WireError` if the arguments have no form in ``encoding``."""
+        return frame.write(self.encoding, self.fields())
 
-        Raises :class:`WireError` if the arguments have no form in ``encoding``.
-        """
+    def fields(self) -> dict[str, Any]:
+        """What is written: the fields in the promised order, defaults left out."""
         fields: dict[str, Any] = {
             "id": self.id,
             "reply_to": self.reply_to,
@@ -72,7 +73,7 @@ class Job:
         if self.background is not None:
             fields |= self.background.fields()
         given = {name: value for name, value in fields.items() if value is not None}
-        return frame.write(self.encoding, {**given, "args": self.args})
+        return {**given, "args": self.args}
 
 
 def decode_job(data: bytes, keys: Keys) -> Job:
