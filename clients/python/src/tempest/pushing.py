@@ -3,8 +3,8 @@ it is pushed. So a push whose answer was lost is sent again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from . import scripts
 from .bus import Bus
@@ -19,8 +19,21 @@ from .wire import Job
 
 Prepared = tuple[Draft, Job]
 
-stand_in: Callable[[str, Draft, str | None], str] | None = None
-"""Takes the jobs instead of Redis; see :mod:`tempest.testing`."""
+
+class StandIn(Protocol):
+    """Takes jobs instead of Redis; see :mod:`tempest.testing`."""
+
+    def push(self, queue: str, draft: Draft, traceparent: str | None) -> str:
+        """Takes one and gives its id."""
+
+    def call(self, queue: str, job: Job) -> Any:
+        """Gives the result of one."""
+
+    def result(self, queue: str, job_id: str) -> Any:
+        """Gives what came out of one."""
+
+
+stand_in: StandIn | None = None
 
 
 class Pusher:
@@ -34,7 +47,7 @@ class Pusher:
     def push(self, queue: str, draft: Draft, traceparent: str | None = None) -> str:
         """Pushes one and gives its id."""
         if stand_in is not None:
-            return stand_in(draft.queue or queue, draft, traceparent)
+            return stand_in.push(draft.queue or queue, draft, traceparent)
         job = draft.job(self.now_ms(), traceparent=traceparent)
         queue = check_name("queue", draft.queue or queue)
         if draft.unique is None:
@@ -48,7 +61,7 @@ class Pusher:
     ) -> list[str]:
         """Pushes several in one round trip, in their order, and gives their ids."""
         if stand_in is not None:
-            return [stand_in(draft.queue or queue, draft, traceparent) for draft in drafts]
+            return [stand_in.push(draft.queue or queue, draft, traceparent) for draft in drafts]
         if any(draft.unique is not None or draft.queue not in (None, queue) for draft in drafts):
             raise ValueError("jobs that are pushed at once have one queue and no unique key")
         now_ms = self.now_ms()

@@ -84,6 +84,16 @@ class Worker:
 
         return register
 
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their actions."""
+        return self._handlers
+
+    @property
+    def hooks(self) -> Hooks:
+        """What is done around them, and when one fails."""
+        return self._hooks
+
     def around(self, hook: Around) -> Around:
         """Decorates a function that runs around every handler: it takes the context and what calls the handler, and
         returns what the handler is to have returned. The first that was given is the outermost. It runs in the thread
