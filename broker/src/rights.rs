@@ -337,9 +337,9 @@ fn on_nothing() -> Vec<Right> {
         (KEEPER, &["SCAN", "0"], "the hourly sweep finds nothing"),
         (WORKER, &["CLIENT", "ID"], unblock),
         (WORKER, &["CLIENT", "UNBLOCK", "0"], unblock),
-        (WORKER | KEEPER, &["MULTI"], ""),
-        (WORKER, &["EXEC"], ""),
-        (WORKER | KEEPER, &["DISCARD"], ""),
+        (WORKER | CALLER | KEEPER, &["MULTI"], ""),
+        (WORKER | CALLER | KEEPER, &["EXEC"], ""),
+        (WORKER | CALLER | KEEPER, &["DISCARD"], ""),
     ];
     let right = |(who, words, without)| right(On::Nothing, (who, 0, words)).without(without);
     rows.into_iter().map(right).collect()

@@ -131,7 +131,7 @@ pub fn following(job: &Job, result: &Raw, now_ms: u64, keys: &Keys) -> Result<Op
         front.push(("then", &then));
     }
     let queue = frame::fields(first, frame::ExtIn::Any)?.into_iter().rev().find(|(name, _)| name == "queue");
-    let queue = queue.map(|(_, queue)| queue.parse::<String>());
+    let queue = queue.filter(|(_, queue)| !queue.is_null()).map(|(_, queue)| queue.parse::<String>());
     let queue = queue.transpose().map_err(|detail| Error::new(Code::BadJob, format!("queue: {detail}")))?;
     let job = Job::decode(frame::remake(first, encoding, &front, &["queue", "then"]), keys)?;
     Ok(Some(Following { queue: queue.map(Queue::new).transpose()?, job }))

@@ -32,7 +32,7 @@ impl<'a> Value<'a> {
 
     /// Whether it is null: the same as an absent field.
     #[inline]
-    fn is_null(self) -> bool {
+    pub(crate) fn is_null(self) -> bool {
         match self {
             Self::Json(value) => value.text == "null",
             Self::MsgPack(value) => value == [0xc0],

@@ -182,7 +182,15 @@ fn background(
     encoding: Encoding,
     frame: &Bytes,
 ) -> Result<Option<Box<Background>>, Error> {
-    let said = [fields.keep, fields.unique, fields.key, fields.group, fields.then, fields.input];
+    let said = [
+        fields.keep,
+        fields.unique,
+        fields.unique_while,
+        fields.key,
+        fields.group,
+        fields.then,
+        fields.input,
+    ];
     if said.iter().all(Option::is_none) {
         return Ok(None);
     }

@@ -7,11 +7,25 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from tempest import Context, Request, Worker
+
+
+@dataclass
+class Person:
+    name: str
+
+
+@dataclass
+class Parcel:
+    to: Person
+    weight_kg: float
+    tags: list[str] = field(default_factory=list)
+
 
 worker = Worker(run_max_s=float(os.environ.get("RUN_MAX_S", "900")), grace_s=float(os.environ.get("GRACE_S", "30")))
 
@@ -177,6 +191,49 @@ def cancel(args: str, context: Context) -> None:
 def tell(args: Any, context: Context) -> list[Any]:
     pushed = context.push("other", "mark", {"from": context.id}, lane="low")
     return [context.publish("news", ["Bob"]), pushed, context.attempt, context.time_left()]
+
+
+@worker.on("progress")
+def progress(args: Any, context: Context) -> str:
+    """Tells how far it is and waits until it is told to go on."""
+    context.log("begun")
+    context.progress({"done": 1})
+    wait_for(args)
+    context.log("over")
+    return "told"
+
+
+@worker.on("until")
+def until(args: str) -> str:
+    """Waits until somebody writes the key `args`."""
+    mark("begin")
+    wait_for(args)
+    return args
+
+
+def wait_for(key: str) -> None:
+    admin = redis.Redis.from_url(os.environ["ADMIN_URL"])
+    while not admin.exists(key):
+        time.sleep(0.005)
+    admin.close()
+
+
+@worker.on("input")
+def with_input(args: Any, context: Context) -> Any:
+    mark(f"input:{context.id}")
+    return {"args": args, "input": context.input}
+
+
+@worker.on("flaky")
+def flaky(args: Any, context: Context) -> str:
+    if context.attempt == 1:
+        raise ValueError("not today")
+    return "at last"
+
+
+@worker.on("typed")
+def typed(args: Parcel, context: Context) -> str:
+    return f"{args.to.name} {args.weight_kg:.1f} {args.tags}"
 
 
 if __name__ == "__main__":

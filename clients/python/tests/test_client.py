@@ -136,7 +136,9 @@ def test_a_reply_that_came_while_the_reader_was_cut_is_not_lost(server: Server, 
 
 def test_push_tells_the_queue_and_the_id(server: Server, client: Client) -> None:
     job_id = client.push("mail", "send", {"to": "Bob"}, lane="high", attempts=5)
-    assert json.loads(server.redis.lpop("tempest:{mail}:high")) == {
+    job = json.loads(server.redis.lpop("tempest:{mail}:high"))
+    assert job.pop("queued_at")
+    assert job == {
         "id": job_id,
         "action": "send",
         "attempts": 5,

@@ -117,10 +117,13 @@ def test_a_reply_that_was_cut_on_its_way_is_sent_again_and_nothing_run_twice(
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
-def test_a_failure_whose_answer_was_cut_is_kept_once(server: Server, proxy: Proxy, start: Start, attempt: int) -> None:
+@pytest.mark.parametrize(("job_id", "cut_on"), [(None, b"EXEC"), ("c3", b"EVAL")])
+def test_a_failure_whose_answer_was_cut_is_kept_once(
+    server: Server, proxy: Proxy, start: Start, attempt: int, job_id: str | None, cut_on: bytes
+) -> None:
     start(proxy.url)
-    proxy.cut_on = b"EXEC"
-    server.redis.rpush(LANE, json.dumps({"id": "c3", "action": "fail", "attempt": attempt}))
+    proxy.cut_on = cut_on
+    server.redis.rpush(LANE, json.dumps({"id": job_id, "action": "fail", "attempt": attempt}))
     until(lambda: proxy.cuts == 1)
     assert ask(server, {"action": "echo", "args": 1})["result"] == 1
     idle(server)

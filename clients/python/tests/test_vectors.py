@@ -10,7 +10,9 @@ import msgpack
 import pytest
 
 from tempest import names, wire
+from tempest.background import BACKGROUND, Background
 from tempest.errors import CODES, WireError
+from tempest.following import following
 from tempest.http import Request, decode_request
 from tempest.limits import backoff_cap_ms
 from tempest.names import Keys
@@ -19,10 +21,12 @@ VECTORS = Path(__file__).resolve().parents[3] / "protocol" / "vectors"
 
 READ = {
     "backoff",
+    "background",
     "code",
     "encode_http",
     "encode_job",
     "encode_reply",
+    "following",
     "http",
     "job",
     "key",
@@ -138,6 +142,32 @@ def test_job(case: dict[str, Any]) -> None:
     check(case, lambda: job_shown(wire.decode_job(data(case["in"]), keys_of(case))))
 
 
+def background_shown(job: wire.Job) -> dict[str, Any]:
+    said = job.background or Background()
+    names = "keep unique unique_while key group then input"
+    return {name: shown(getattr(said, name)) for name in names.split()}
+
+
+@cases("background")
+def test_background(case: dict[str, Any]) -> None:
+    check(case, lambda: background_shown(wire.decode_job(data(case["in"]), keys_of(case))))
+
+
+@cases("following")
+def test_following(case: dict[str, Any]) -> None:
+    def next_one() -> dict[str, Any]:
+        given = case["in"]
+        job = wire.decode_job(data(given["job"]), Keys())
+        found = following(job, data(given["result"]), given["now"], Keys())
+        return {"queue": found and found.queue, "job": found and found.data.hex()}
+
+    expected = dict(case)
+    if "out" in case:
+        job = case["out"]["job"]
+        expected["out"] = {"queue": case["out"]["queue"], "job": job and data(job).hex()}
+    check(expected, next_one)
+
+
 @cases("http")
 def test_http(case: dict[str, Any]) -> None:
     check(case, lambda: http_shown(decode_request(wire.decode_job(data(case["in"]), keys_of(case)))))
@@ -181,14 +211,19 @@ def check_order(found: list[str], promised: str) -> None:
 def test_encode_job(case: dict[str, Any]) -> None:
     for encoding in encodings(case):
         fields = case["in"] | {"args": meant(case["in"]["args"]), "encoding": encoding}
+        said = {name: fields.pop(name) for name in BACKGROUND & fields.keys()}
+        if said:
+            fields["background"] = Background(**said)
         frame = wire.Job(**fields).encode()
         found = top_fields(frame)
         check_fields(case, found)
         check_order(
             found,
-            "id reply_to action attempt attempts deadline lane queued_at traceparent session args",
+            "id reply_to action attempt attempts deadline lane queued_at traceparent session "
+            "keep unique unique_while key group then input args",
         )
-        decoded = job_shown(wire.decode_job(frame, keys_of(case)))
+        job = wire.decode_job(frame, keys_of(case))
+        decoded = job_shown(job) | (background_shown(job) if said else {})
         assert same(decoded, case["in"] | {"encoding": encoding})
 
 

@@ -181,6 +181,7 @@ def test_the_context_publishes_and_pushes(server: Server, start: Start) -> None:
     assert message["data"] == b'["Bob"]'
     heard.close()
     job = json.loads(server.redis.lpop("tempest:{other}:low"))
+    assert job.pop("queued_at")
     assert job == {"id": pushed, "action": "mark", "lane": "low", "args": {"from": "t1"}}
     assert server.redis.sismember("tempest:queues", "other")
 

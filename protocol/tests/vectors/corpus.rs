@@ -6,13 +6,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Every file of vectors, each with a test of the same name.
-pub(crate) const FILES: [&str; 13] = [
+pub(crate) const FILES: [&str; 15] = [
     "backoff",
+    "background",
     "code",
     "encode_http",
     "encode_job",
     "encode_reply",
     "event",
+    "following",
     "http",
     "job",
     "key",

@@ -1,8 +1,8 @@
-//! Frames and payloads as they arrive: job, http, reply, requeue, event.
+//! Frames and payloads as they arrive: job, background, following, http, reply, requeue, event.
 
 use bytes::Bytes;
-use serde_json::json;
-use tempest_protocol::{Encoding, Error, Event, HttpRequest, Job, Keys, Prefix, Reply};
+use serde_json::{Value, json};
+use tempest_protocol::{Encoding, Error, Event, HttpRequest, Job, Keys, Prefix, Raw, Reply, following};
 
 use crate::{
     corpus::{Case, bytes, hex, walk},
@@ -18,6 +18,43 @@ fn job(case: &Case) -> Result<Job, Error> {
 #[test]
 fn jobs() {
     walk("job", |case| case.expect(job(case).map(|job| value::of_job(&job))));
+}
+
+#[test]
+fn background_jobs() {
+    walk("background", |case| case.expect(job(case).map(|job| value::of_background(&job))));
+}
+
+#[test]
+fn jobs_that_follow() {
+    walk("following", |case| case.expect(next(&case.input, case.out.as_ref())));
+}
+
+/// What comes after a job, its frame in the form in which the case writes it.
+fn next(input: &Value, due: Option<&Value>) -> Result<Value, Error> {
+    let keys = Keys::default();
+    let job = Job::decode(bytes(&input["job"]).into(), &keys)?;
+    let result = value_of(job.encoding(), &bytes(&input["result"]));
+    let now_ms = input["now"].as_u64().expect("a time");
+    let Some(next) = following(&job, &result, now_ms, &keys)? else {
+        return Ok(json!({"queue": null, "job": null}));
+    };
+    let frame = next.job.frame();
+    let is_text = due.is_some_and(|due| due["job"]["text"].is_string());
+    let frame = match std::str::from_utf8(frame) {
+        Ok(text) if is_text => json!({ "text": text }),
+        _ => json!({ "hex": hex(frame) }),
+    };
+    Ok(json!({"queue": next.queue.as_ref().map(|queue| queue.as_str()), "job": frame}))
+}
+
+/// A value as it stands on the wire.
+fn value_of(encoding: Encoding, value: &[u8]) -> Raw {
+    let frame = match encoding {
+        Encoding::Json => [br#"{"action":"a","args":"#, value, b"}"].concat(),
+        Encoding::MsgPack => [b"\x82\xa6action\xa1a\xa4args", value].concat(),
+    };
+    Job::decode(frame.into(), &Keys::default()).expect("a job around a value").args().clone()
 }
 
 #[test]

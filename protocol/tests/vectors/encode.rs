@@ -16,7 +16,7 @@ use crate::{
     value,
 };
 
-const JOB_ORDER: [&str; 11] = [
+const JOB_ORDER: [&str; 18] = [
     "id",
     "reply_to",
     "action",
@@ -27,6 +27,13 @@ const JOB_ORDER: [&str; 11] = [
     "queued_at",
     "traceparent",
     "session",
+    "keep",
+    "unique",
+    "unique_while",
+    "key",
+    "group",
+    "then",
+    "input",
     "args",
 ];
 const REPLY_ORDER: [&str; 12] = [
@@ -50,12 +57,17 @@ type Outcome<T> = Result<T, String>;
 fn jobs() {
     walk("encode_job", |case| {
         each_encoding(case, |encoding| {
-            let frame = envelope(&case.input).encode(&value::to_raw(&case.input["args"], encoding));
+            let frame = envelope(&case.input, encoding).encode(&value::to_raw(&case.input["args"], encoding));
             let names = names(encoding, &frame)?;
             in_order(&names, &JOB_ORDER)?;
             lists(case, &names)?;
             let job = Job::decode(frame, &Keys::default()).map_err(|error| error.to_string())?;
-            equal(case, value::of_job(&job), encoding)
+            let mut again = value::of_job(&job);
+            if case.input.get("keep").is_some() {
+                let said = value::of_background(&job);
+                again.as_object_mut().expect("a map").extend(said.as_object().expect("a map").clone());
+            }
+            equal(case, again, encoding)
         })
     });
 }
@@ -160,7 +172,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn envelope(input: &Value) -> Envelope {
+fn envelope(input: &Value, encoding: Encoding) -> Envelope {
     let mut envelope =
         Envelope::new(Action::new(text(&input["action"]).expect("an action")).expect("a name"));
     envelope.id = text(&input["id"]).map(|id| JobId::new(id).expect("an id"));
@@ -172,6 +184,7 @@ fn envelope(input: &Value) -> Envelope {
     envelope.queued_at_ms = input["queued_at"].as_u64();
     envelope.traceparent = text(&input["traceparent"]);
     envelope.session = text(&input["session"]);
+    envelope.background = value::to_background(input, encoding).map(Box::new);
     envelope
 }
 

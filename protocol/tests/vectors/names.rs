@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tempest_protocol::{
-    Action, Backoff, Code, Error, JobId, Keys, Lane, Mailbox, Prefix, Queue, Topic, WorkerId,
+    Action, Backoff, Code, Error, Group, JobId, Keys, Lane, Mailbox, Prefix, Queue, Schedule, Tag, Topic,
+    WorkerId,
 };
 
 use crate::corpus::{Case, cases, walk};
@@ -29,6 +30,9 @@ fn names() {
             "prefix" => Prefix::new(name).map(|name| name.to_string()),
             "mailbox" => Mailbox::new(name).map(|name| name.to_string()),
             "id" => JobId::new(name).map(|name| name.to_string()),
+            "group" => Group::new(name).map(|name| name.to_string()),
+            "schedule" => Schedule::new(name).map(|name| name.to_string()),
+            "key" => Tag::new(name).map(|name| name.to_string()),
             kind => return Err(format!("unknown kind {kind}")),
         };
         case.expect(checked.map(|kept| json!({ "ok": kept == name })))
@@ -55,6 +59,9 @@ fn keys_and_channels() {
         let queue = || Queue::new(text(case, "queue")).expect("a queue");
         let worker = || WorkerId::new(text(case, "worker")).expect("a worker");
         let mailbox = || Mailbox::new(text(case, "mailbox")).expect("a mailbox");
+        let id = || JobId::new(text(case, "id")).expect("an id");
+        let tag = || Tag::new(text(case, "name")).expect("a key");
+        let group = || Group::new(text(case, "group")).expect("a group");
         let key = match text(case, "key") {
             "lane" => keys.lane(&queue(), text(case, "lane").parse::<Lane>().expect("a lane")),
             "run" => {
@@ -73,6 +80,21 @@ fn keys_and_channels() {
             "lease" => keys.lease(&queue(), &worker()),
             "later" => keys.later(&queue()),
             "dead" => keys.dead(&queue()),
+            "record" => keys.record(&queue(), &id()),
+            "log" => keys.log(&queue(), &id()),
+            "result" => keys.result(&queue(), &id()),
+            "unique" => keys.unique(&queue(), &tag()),
+            "limits" => keys.limits(&queue()),
+            "running" => keys.running(&queue()),
+            "rate" => keys.rate(&queue()),
+            "key" => keys.key(&queue(), &tag()),
+            "aside" => keys.aside(&queue(), &tag()),
+            "asides" => keys.asides(&queue()),
+            "schedules" => keys.schedules(&queue()),
+            "due" => keys.due(&queue()),
+            "group" => keys.group(&queue(), &group()),
+            "pending" => keys.pending(&queue(), &group()),
+            "results" => keys.results(&queue(), &group()),
             "control" => keys.control(&queue()),
             "mailbox" => {
                 let key = keys.mailbox(&mailbox());

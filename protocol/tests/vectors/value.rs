@@ -1,7 +1,9 @@
 //! Between what the crate decodes and the form of the vectors.
 
 use serde_json::{Value, json};
-use tempest_protocol::{Content, Encoding, Headers, HttpRequest, Job, Raw, Reply};
+use tempest_protocol::{
+    Background, Content, Encoding, Group, Headers, HttpRequest, Job, Queue, Raw, Reply, Tag,
+};
 
 use crate::corpus::{hex, unhex};
 
@@ -20,6 +22,42 @@ pub(crate) fn of_job(job: &Job) -> Value {
         "traceparent": envelope.traceparent,
         "session": envelope.session,
         "args": of_raw(job.args()),
+    })
+}
+
+/// What only background jobs say.
+pub(crate) fn of_background(job: &Job) -> Value {
+    let background = job.envelope.background.as_deref().cloned().unwrap_or_default();
+    let Background { keep_ms, unique, unique_while, key, group, then, input } = background;
+    json!({
+        "keep": keep_ms,
+        "unique": unique.as_ref().map(|key| key.as_str()),
+        "unique_while": unique_while.as_str(),
+        "key": key.as_ref().map(|key| key.as_str()),
+        "group": group.map(|(queue, group)| format!("{queue}:{group}")),
+        "then": then.as_ref().map(of_raw),
+        "input": input.as_ref().map(of_raw),
+    })
+}
+
+/// The reverse of [`of_background`]; none where a case does not speak of it.
+pub(crate) fn to_background(fields: &Value, encoding: Encoding) -> Option<Background> {
+    let text = |name: &str| fields[name].as_str();
+    let tag = |name: &str| text(name).map(|key| Tag::new(key).expect("a key"));
+    let raw = |name: &str| {
+        Some(&fields[name]).filter(|value| !value.is_null()).map(|value| to_raw(value, encoding))
+    };
+    Some(Background {
+        keep_ms: fields["keep"].as_u64()?,
+        unique: tag("unique"),
+        unique_while: text("unique_while")?.parse().expect("how long"),
+        key: tag("key"),
+        group: text("group").map(|group| {
+            let (queue, group) = group.split_once(':').expect("a queue and a group");
+            (Queue::new(queue).expect("a queue"), Group::new(group).expect("a group"))
+        }),
+        then: raw("then"),
+        input: raw("input"),
     })
 }
 

@@ -14,9 +14,23 @@ worker.run()
 from .client import Client
 from .context import Context
 from .desk import Report
-from .errors import CallFailed, Cancelled, QueueFull, RedisAway, Refused, SetupError, TempestError, WireError
+from .draft import Draft, chain
+from .errors import (
+    CallFailed,
+    Cancelled,
+    NoSuchJob,
+    NotUnique,
+    QueueFull,
+    RedisAway,
+    Refused,
+    SetupError,
+    TempestError,
+    WireError,
+)
+from .group import Group
 from .http import Headers, Request
 from .presence import VERSION as __version__
+from .record import Record
 from .wire import Job, Reply
 from .worker import Worker
 
@@ -25,9 +39,14 @@ __all__ = [
     "Cancelled",
     "Client",
     "Context",
+    "Draft",
+    "Group",
     "Headers",
     "Job",
+    "NoSuchJob",
+    "NotUnique",
     "QueueFull",
+    "Record",
     "RedisAway",
     "Refused",
     "Reply",
@@ -38,4 +57,5 @@ __all__ = [
     "WireError",
     "Worker",
     "__version__",
+    "chain",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import QueueFull, RedisAway, Refused
 from .frame import json_bytes
 from .limits import CANCEL_DEPTH_MAX, COMMAND_ANSWER_S, LANE_BYTES_MAX, LANE_JOBS_MAX
-from .link import Link, Place, open_within
+from .link import Command, Link, Place, open_within
 from .names import Keys, check_name
+from .scripts import Call, run
 from .wire import Job
 
 
@@ -45,6 +47,11 @@ class Bus:
         """
         with self._lock:
             return self._open().ask_all(commands)
+
+    def run(self, calls: Sequence[Call | Command]) -> list[Any]:
+        """The same with calls of scripts among the commands."""
+        with self._lock:
+            return run(self._open(), calls)
 
     def ask(self, *command: Any) -> Any:
         """Sends one command. Raises :class:`RedisAway` or :class:`Refused`."""

@@ -34,7 +34,7 @@ class Claims:
     """
 
     def __init__(self, place: Place, sources: Sequence[Source], may_unblock: bool) -> None:
-        self._sources = sources
+        self.sources = self._sources = sources
         self._block_s = BLOCK_S if may_unblock or len(sources) == 1 else _SHORT_BLOCK_S
         self._may_unblock = may_unblock
         self._count = 0
@@ -59,7 +59,7 @@ class Claims:
     def begin(self, ahead: Sequence[Command], wanted: int) -> list[Any]:
         """Sends commands and, in the same write, the beginning of a claim of up to ``wanted`` jobs. Gives the answers
         to the commands; :meth:`wait` must follow."""
-        self._order, self._wanted = self._next_order(), wanted
+        self._order, self._wanted = self.next_order(), wanted
         self.main.send_packed(pack(ahead) + self._first_claim())
         return [self.main.read_or_refusal() for _ in ahead]
 
@@ -75,7 +75,8 @@ class Claims:
                 return claimed
         return self._block()
 
-    def _next_order(self) -> list[int]:
+    def next_order(self) -> list[int]:
+        """Which lanes are looked at first."""
         self._count += 1
         order = list(range(len(self._sources)))
         return order[::-1] if self._count % LOW_FIRST_EVERY == 0 else order
@@ -99,24 +100,35 @@ class Claims:
 
     def _block(self) -> Claimed | None:
         """Waits on all lanes at once. Of several that answer the first in order is taken."""
-        for index, link in enumerate(self._links):
-            link.send([self._block_on(index)])
-        waiting = set(range(len(self._links)))
-        claimed: list[Claimed] = []
-        until = running_s() + BLOCK_ANSWER_S
-        while waiting:
-            patience = until - running_s() if len(waiting) == len(self._links) else 0.01
-            for index in self._readable(waiting, patience):
-                waiting.discard(index)
-                frame = self._links[index].read()
-                claimed += [] if frame is None else [(self._sources[index], [frame])]
-            if running_s() > until:
-                raise RedisAway("a claim was not answered")
-            self._unblock(waiting)
+        answers = self._race({index: self._block_on(index) for index in range(len(self._links))})
+        found = [(self._sources[index], frame) for index, frame in answers.items()]
+        claimed: list[Claimed] = [(source, [frame]) for source, frame in found if frame is not None]
         claimed.sort(key=lambda each: self._order.index(self._sources.index(each[0])))
         for source, _ in claimed[1:]:
             self.give_back(source)
         return claimed[0] if claimed else None
+
+    def peek(self, indexes: Sequence[int], block_s: float) -> None:
+        """Waits until a job lies in one of these lanes, and moves none."""
+        lanes = {index: self._sources[index].lane_key for index in indexes}
+        block_s = max(0.001, min(block_s, self._block_s))
+        self._race({index: ("BLMOVE", lane, lane, "LEFT", "LEFT", block_s) for index, lane in lanes.items()})
+
+    def _race(self, blocking: dict[int, Command]) -> dict[int, Any]:
+        """Sends a blocking command on each of these connections. When one is answered the others are unblocked."""
+        for index, command in blocking.items():
+            self._links[index].send([command])
+        waiting, answers = set(blocking), dict[int, Any]()
+        until = running_s() + BLOCK_ANSWER_S
+        while waiting:
+            patience = 0.01 if answers else until - running_s()
+            for index in self._readable(waiting, patience):
+                waiting.discard(index)
+                answers[index] = self._links[index].read()
+            if running_s() > until:
+                raise RedisAway("a claim was not answered")
+            self._unblock(waiting)
+        return answers
 
     def _readable(self, waiting: set[int], patience: float) -> list[int]:
         links = {self._links[index].fileno(): index for index in waiting}

@@ -5,20 +5,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import settings
+from . import pushing, settings
 from .bus import Bus
 from .clock import Clock
-from .context import push
+from .draft import Draft, When
 from .errors import CallFailed, WireError
 from .frame import Encoding
+from .group import Group, push_group
 from .http import Request
-from .limits import BLOCK_ANSWER_S
-from .link import Place, open_within
+from .limits import LANE_JOBS_MAX
+from .link import Place
 from .mailbox import Mailbox, Received
 from .names import Keys, check_lane, check_name, new_id
+from .pushing import Pusher
+from .record import Record, Records, value_of
 from .wire import Job, Reply
 
 
@@ -26,7 +30,8 @@ class Client:
     """Talks to a cluster. Threads may share one. Use it in a ``with``, or call :meth:`close`.
 
     ``url``, ``prefix`` and ``topic_prefix`` default to ``TEMPEST_REDIS_URL``, ``TEMPEST_PREFIX`` and
-    ``TEMPEST_TOPIC_PREFIX``.
+    ``TEMPEST_TOPIC_PREFIX``. ``lane_jobs_max`` is how many jobs may wait in a lane that this client pushes to; 0: any
+    number.
     """
 
     def __init__(
@@ -35,10 +40,13 @@ class Client:
         url: str | None = None,
         prefix: str | None = None,
         topic_prefix: str | None = None,
+        lane_jobs_max: int = LANE_JOBS_MAX,
     ) -> None:
         keys = Keys(settings.prefix(prefix))
         self._bus = Bus(Place(settings.redis_url(url)), keys, settings.topic_prefix(topic_prefix))
         self._clock = Clock()
+        self._pusher = Pusher(self._bus, self._clock, lane_jobs_max)
+        self._records = Records(self._bus)
         self._lock = threading.Lock()
         self._mailbox: Mailbox | None = None
 
@@ -51,13 +59,78 @@ class Client:
         lane: str = "normal",
         attempts: int = 0,
         encoding: Encoding = "json",
+        id: str | None = None,
+        in_s: float | None = None,
+        at: When | None = None,
+        ttl_s: float | None = None,
+        keep_s: float = 0,
+        unique: str | None = None,
+        unique_while: str = "running",
+        unique_s: float | None = None,
+        key: str | None = None,
+        then: Draft | Sequence[Draft] = (),
     ) -> str:
-        """Pushes a job nobody waits for, and gives its new id. ``attempts`` is how often it may be started (0: 3).
+        """Pushes a background job and gives its id; the words are those of :class:`tempest.Draft`.
 
-        Raises :class:`WireError` (``bad_name``, or ``args`` without a form in ``encoding``), :class:`QueueFull`,
-        :class:`RedisAway` (whether it was pushed may be unknown), :class:`Refused`.
+        A push whose answer was lost is sent once more: a job with an id is pushed once. Raises :class:`WireError`
+        (``bad_name``, or ``args`` without a form in ``encoding``), ``ValueError``, :class:`QueueFull`,
+        :class:`NotUnique`, :class:`RedisAway` (whether it was pushed may be unknown), :class:`Refused`.
         """
-        return push(self._bus, queue, action, args, lane=lane, attempts=attempts, encoding=encoding)
+        draft = Draft(
+            action,
+            args,
+            lane=lane,
+            attempts=attempts,
+            encoding=encoding,
+            id=id,
+            in_s=in_s,
+            at=at,
+            ttl_s=ttl_s,
+            keep_s=keep_s,
+            unique=unique,
+            unique_while=unique_while,
+            unique_s=unique_s,
+            key=key,
+            then=then,
+        )
+        return self._pusher.push(queue, draft)
+
+    def push_many(self, queue: str, drafts: Sequence[Draft]) -> list[str]:
+        """Pushes several jobs in one round trip, in their order, and gives their ids.
+
+        Raises what :meth:`push` raises; ``ValueError`` if one has a unique key or another queue. :class:`QueueFull`
+        tells which were pushed.
+        """
+        return self._pusher.push_many(queue, drafts)
+
+    def group(self, queue: str, drafts: Sequence[Draft], then: Draft) -> Group:
+        """Pushes up to 10,000 jobs, and ``then`` when all of them are done: its ``context.input`` is the list of their
+        results, in this order. A dead job keeps ``then`` waiting, 30 days at most, until somebody has it run again.
+
+        Raises what :meth:`push_many` raises; then ``then`` never comes, but jobs may have been pushed.
+        """
+        return push_group(self._pusher, self._bus, queue, drafts, then)
+
+    def job(self, queue: str, id: str) -> Record | None:
+        """What is known of a background job; none: it never was, or it has ended and nothing of it is kept.
+
+        Raises :class:`RedisAway`, :class:`Refused`.
+        """
+        return self._records.record(queue, id)
+
+    def log(self, queue: str, id: str) -> list[str]:
+        """The lines that a job wrote with :meth:`tempest.Context.log`: the last 1,000, the oldest first."""
+        return self._records.log(queue, id)
+
+    def result(self, queue: str, id: str, timeout_s: float = 0) -> Any:
+        """What came out of a job that was pushed with ``keep_s``; waits so long for it. It stays for the next one.
+
+        Raises :class:`CallFailed` with the code of the job's error if it is dead, or ``timeout``; :class:`NoSuchJob`
+        if there is no record of it, or it is done and kept nothing; :class:`RedisAway`, :class:`Refused`.
+        """
+        if pushing.stand_in is not None:
+            return pushing.stand_in.result(queue, id)
+        return self._records.result(queue, id, timeout_s)
 
     def publish(self, topic: str, payload: Any) -> int:
         """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""
@@ -80,16 +153,13 @@ class Client:
         Raises :class:`CallFailed` with the code of the job's error, or ``timeout`` after ``timeout_s``, the job then
         being cancelled; and what :meth:`push` raises.
         """
+        args = args.encode(encoding) if isinstance(args, Request) else args
+        job = Job(check_name("action", action), args, lane=check_lane(lane), encoding=encoding)
+        if pushing.stand_in is not None:
+            return pushing.stand_in.call(queue, job)
         mailbox = self._opened()
-        job = Job(
-            action=check_name("action", action),
-            args=args.encode(encoding) if isinstance(args, Request) else args,
-            id=new_id(),
-            reply_to=mailbox.key,
-            attempts=attempts,
-            deadline=self._deadline(timeout_s),
-            lane=check_lane(lane),
-            encoding=encoding,
+        job = replace(
+            job, id=new_id(), reply_to=mailbox.key, attempts=attempts or 1, deadline=self._deadline(timeout_s)
         )
         replies = mailbox.expect(str(job.id))
         try:
@@ -100,14 +170,10 @@ class Client:
                 raise CallFailed("timeout", f"no reply within {timeout_s:g} s")
         finally:
             mailbox.forget(str(job.id))
-        return _value(reply)
+        return value_of(reply)
 
     def _deadline(self, timeout_s: float) -> int:
-        if self._clock.is_stale():
-            link = open_within(self._bus.place, BLOCK_ANSWER_S)
-            self._clock.learn(link)
-            link.close()
-        return self._clock.stamp_ms() + int(timeout_s * 1000)
+        return self._pusher.now_ms() + int(timeout_s * 1000)
 
     def _opened(self) -> Mailbox:
         with self._lock:
@@ -152,9 +218,3 @@ def _gather(replies: queue.SimpleQueue[Received], timeout_s: float) -> Reply | N
         if last is not None and last.seq is not None and len(parts) == last.seq + 1:
             ordered = [parts[seq] for seq in sorted(parts)]
             return replace(ordered[0], more=False, seq=None, body=b"".join(part.body for part in ordered))
-
-
-def _value(reply: Reply) -> Any:
-    if reply.error is not None:
-        raise CallFailed(*reply.error)
-    return reply if reply.result is None else reply.result[0]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .bus import Bus
 from .clock import Clock, running_s
-from .errors import Cancelled
-from .frame import Encoding
-from .names import check_lane, check_name, new_id
+from .draft import Draft, When
+from .errors import Cancelled, Refused
+from .frame import Encoding, json_bytes
+from .limits import LOG_LINE_BYTES_MAX, LOG_LINES_MAX, RECORD_AGE_MS
+from .link import Command
+from .pushing import Pusher
+from .scripts import Call
 from .trace import traceparent
 from .wire import Job
 
@@ -30,6 +34,10 @@ class Context:
         """Somebody cancelled it: a client that left, or a person."""
         self.is_late = False
         """Somebody has seen its deadline pass; a clock that is set back changes nothing."""
+        self.telling: Callable[..., Call] | None = None
+        """Says in its record that it runs, and more fields; none: it has no record."""
+        self.was_told_of = False
+        """Its record says that it runs."""
         self._bus = bus
         self._clock = clock
         self._wakes: list[Callable[[], object]] = []
@@ -112,6 +120,42 @@ class Context:
                 return
             wake()
 
+    @property
+    def input(self) -> Any:
+        """What came out of the job before it in a chain, or the list of what came out of the jobs of a group; else
+        none."""
+        return None if self.job.background is None else self.job.background.input
+
+    def progress(self, value: Any) -> None:
+        """Tells how far the job is, for whoever looks at its record: any value with a form in JSON of at most 4 KiB.
+        Does nothing for a job that somebody waits for, or that has no id.
+
+        Raises ``ValueError`` if it is larger, :class:`WireError`, :class:`RedisAway`, :class:`Refused`.
+        """
+        data = json_bytes(value)
+        if len(data) > LOG_LINE_BYTES_MAX:
+            raise ValueError(f"progress is at most {LOG_LINE_BYTES_MAX} bytes, not {len(data)}")
+        if self.telling is not None:
+            self._run([self.telling("progress", data)])
+            self.was_told_of = True
+
+    def log(self, line: str) -> None:
+        """Writes a line into the log of the job, cut at 4 KiB; the last 1,000 are kept as long as its record. Does
+        nothing for a job that somebody waits for, or that has no id.
+
+        Raises :class:`RedisAway`, :class:`Refused`.
+        """
+        if self.telling is None or self.id is None:
+            return
+        key = self._bus.keys.log(self.queue, self.id)
+        data = line.encode(errors="replace")[:LOG_LINE_BYTES_MAX]
+        self._run([("RPUSH", key, data), ("LTRIM", key, -LOG_LINES_MAX, -1), ("PEXPIRE", key, RECORD_AGE_MS)])
+
+    def _run(self, calls: Sequence[Call | Command]) -> None:
+        for answer in self._bus.run(calls):
+            if isinstance(answer, Refused):
+                raise answer
+
     def publish(self, topic: str, payload: Any) -> int:
         """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""
         return self._bus.publish(topic, payload)
@@ -125,40 +169,37 @@ class Context:
         lane: str = "normal",
         attempts: int = 0,
         encoding: Encoding = "json",
+        id: str | None = None,
+        in_s: float | None = None,
+        at: When | None = None,
+        ttl_s: float | None = None,
+        keep_s: float = 0,
+        unique: str | None = None,
+        unique_while: str = "running",
+        unique_s: float | None = None,
+        key: str | None = None,
+        then: Draft | Sequence[Draft] = (),
     ) -> str:
-        """Pushes a background job and gives its id; see :meth:`tempest.client.Client.push`."""
-        return push(
-            self._bus,
-            queue,
+        """Pushes a background job and gives its id; see :meth:`tempest.Client.push`."""
+        draft = Draft(
             action,
             args,
             lane=lane,
             attempts=attempts,
             encoding=encoding,
-            traceparent=self.traceparent,
+            id=id,
+            in_s=in_s,
+            at=at,
+            ttl_s=ttl_s,
+            keep_s=keep_s,
+            unique=unique,
+            unique_while=unique_while,
+            unique_s=unique_s,
+            key=key,
+            then=then,
         )
+        return Pusher(self._bus, self._clock).push(queue, draft, self.traceparent)
 
-
-def push(
-    bus: Bus,
-    queue: str,
-    action: str,
-    args: Any,
-    *,
-    lane: str,
-    attempts: int,
-    encoding: Encoding,
-    traceparent: str | None = None,
-) -> str:
-    """Pushes a background job with a new id, and gives the id."""
-    job = Job(
-        action=check_name("action", action),
-        args=args,
-        id=new_id(),
-        attempts=attempts,
-        lane=check_lane(lane),
-        encoding=encoding,
-        traceparent=traceparent,
-    )
-    bus.push(queue, job)
-    return str(job.id)
+    def push_many(self, queue: str, drafts: Sequence[Draft]) -> list[str]:
+        """Pushes several jobs in one round trip; see :meth:`tempest.Client.push_many`."""
+        return Pusher(self._bus, self._clock).push_many(queue, drafts, self.traceparent)

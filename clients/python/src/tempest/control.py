@@ -1,7 +1,7 @@
 """Listens to what is said on the control channels (SPEC "Cancel", "Drain").
 
-A worker heeds ``cancel <id>``, ``drain`` and ``drain <worker>``. ``kill <id> <ms>`` is for whoever keeps this process,
-and ignored here as all that is unknown.
+A worker heeds ``cancel <id>``, ``drain``, ``drain <worker>`` and ``limits``. ``kill <id> <ms>`` is for whoever keeps
+this process, and ignored here as all that is unknown.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Control(threading.Thread):
         worker: str,
         on_cancel: Callable[[str], None],
         on_drain: Callable[[], None],
+        on_limits: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="tempest-control", daemon=True)
         self.listening = threading.Event()
@@ -35,6 +36,7 @@ class Control(threading.Thread):
         self._worker = worker
         self._on_cancel = on_cancel
         self._on_drain = on_drain
+        self._on_limits = on_limits
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -77,6 +79,8 @@ class Control(threading.Thread):
             self._on_cancel(words[1])
         elif words in (["drain"], ["drain", self._worker]):
             self._on_drain()
+        elif words == ["limits"]:
+            self._on_limits()
 
     def stop(self) -> None:
         """Stops listening."""

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import coroutine
+from . import typed
 from .bus import Bus
 from .clock import Clock, running_s
 from .context import Context
+from .ending import Endings, begin
 from .errors import TempestError, WireError
+from .frame import json_bytes, write
+from .handler import Handler
+from .hooks import Hooks
 from .http import decode_request, http_reply
 from .limits import REPLY_BYTES_MAX, RETRY_BASE_MS, RETRY_CAP_MS, backoff_cap_ms
 from .memory import Memory
 from .names import Keys
 from .presence import Source
 from .rarely import Rarely
-from .settle import Ack, Exchange, Settlement
+from .settle import Exchange, Settlement
 from .trace import NO_SPAN, Span, is_traced, job_span
-from .wire import Job, Reply, dead_bytes, dead_member, decode_job, with_attempt
+from .wire import Job, Reply, dead_bytes, decode_job
 
 log = logging.getLogger("tempest")
 
@@ -33,43 +36,14 @@ _MESSAGES = {
     "too_large": "the reply is too large",
 }
 """The texts a caller gets; the traceback stays in the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """A function for an action, plain or ``async``. ``http``: it takes a :class:`Request` and its value becomes an HTTP
-    reply."""
-
-    function: Callable[..., Any]
-    http: bool
-    arguments: int
-    is_async: bool
-
-    @staticmethod
-    def of(function: Callable[..., Any], http: bool) -> Handler:
-        """Looks at how many arguments the function takes. Raises ``TypeError`` if it cannot be a handler."""
-        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(f"a handler returns its reply at once, {function!r} is a generator")
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = inspect.signature(function).parameters.values()
-        several = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
-        required = [each for each in parameters if each.kind in kinds and each.default is each.empty]
-        allowed = [each for each in parameters if each.kind in kinds]
-        if len(required) > 2 or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
-            raise TypeError(f"a handler takes the request and perhaps the context, {function!r} wants more")
-        is_async = inspect.iscoroutinefunction(function)
-        return Handler(function, http, 2 if several else min(2, len(allowed)), is_async)
-
-    def __call__(self, request: Any, context: Context) -> Any:
-        given = (request,) if self.arguments == 1 else (request, context)[: self.arguments]
-        returned = self.function(*given)
-        return coroutine.run(returned, context) if self.is_async else returned
+_CAUSE_CHARS = 500
+"""How much of what a handler raised is told to people, in records and ``dead``."""
 
 
 class Claimed:
     """A job that lies in a run list of this worker: where, its bytes, and what they say."""
 
-    __slots__ = ("begun_s", "claimed_at", "data", "error", "job", "source")
+    __slots__ = ("begun_s", "cause", "claimed_at", "data", "error", "job", "result", "result_json", "source")
 
     def __init__(
         self, source: Source, data: bytes, job: Job | None, error: WireError | None, now_ms: int | None
@@ -81,13 +55,46 @@ class Claimed:
         self.error = error
         self.claimed_at = now_ms
         self.begun_s = 0.0
+        self.cause = ""
+        """What its handler raised, for people; empty: nothing, or somebody waits for it."""
+        self.result = b""
+        """What its handler returned, in the encoding of the job, for the job that comes next."""
+        self.result_json = b""
+        """The same in JSON, for its group."""
 
     @property
     def is_alone(self) -> bool:
         """Tells whether nothing else may lie in the run list while this runs, nor this while something else does: it
-        may not be started again, or the worker that had it before died (SPEC "Claiming ahead")."""
+        may not be started again, or the worker that had it before died (SPEC "Claiming ahead"), or it may have to wait
+        for others of its key."""
         job = self.job
-        return job is not None and (job.attempt > 1 or job.attempts == 1)
+        return job is not None and (job.attempt > 1 or job.attempts == 1 or self.key is not None)
+
+    @property
+    def key(self) -> str | None:
+        """What it has in common with jobs of which only so many run at a time."""
+        job = self.job
+        return None if job is None or job.background is None else job.background.key
+
+    @property
+    def lets_go(self) -> bool:
+        """Tells whether it holds a unique key until it is started."""
+        said = None if self.job is None or not has_record(self.job) else self.job.background
+        return said is not None and said.unique is not None and said.unique_while == "queued"
+
+    @property
+    def is_announced(self) -> bool:
+        """Tells whether others must know before it starts."""
+        return self.job is not None and self.job.background is not None and (self.key is not None or self.lets_go)
+
+    def work_us(self) -> int:
+        """How long the handler has worked, in microseconds."""
+        return int((running_s() - self.begun_s) * 1_000_000)
+
+
+def has_record(job: Job) -> bool:
+    """Tells whether where a job is, and how it fares, is written down."""
+    return job.id is not None and job.reply_to is None
 
 
 @dataclass
@@ -122,19 +129,21 @@ class Report:
 class Desk:
     """Decodes, runs the handler, and says how to settle. Used by all slots of a worker at once."""
 
-    def __init__(self, keys: Keys, handlers: dict[str, Handler], bus: Bus, clock: Clock) -> None:
+    def __init__(self, keys: Keys, handlers: dict[str, Handler], hooks: Hooks, bus: Bus, clock: Clock) -> None:
         self.memory = Memory()
         self.report = Report()
         self._undecodable = Rarely(log)
+        self.clock = clock
         self._keys = keys
         self._handlers = handlers
+        self._hooks = hooks
         self._bus = bus
-        self._clock = clock
+        self._endings = Endings(keys, clock)
         self._traced = is_traced()
 
     def read(self, source: Source, frames: list[bytes]) -> list[Claimed]:
         """Decodes what was claimed. Never raises."""
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         claimed = []
         for data in frames:
             job, wrong = None, None
@@ -152,40 +161,43 @@ class Desk:
             return self._no_job(claimed)
         if not self.memory.may_start(job.id, job.attempt):
             self.report.count("dropped")
-            return self._ack(claimed)
-        claimed.begun_s = running_s()
-        if job.is_expired(self._clock.at_ms(claimed.begun_s)):
+            return self._dropped(claimed, job)
+        claimed.begun_s = claimed.begun_s or running_s()
+        if job.is_expired(self.clock.at_ms(claimed.begun_s)):
             return self._late(claimed, job, "its deadline passed before it was started")
         settlement = self._run(claimed, job)
-        if isinstance(settlement, Ack):
+        if settlement.is_over:
             self.memory.remember(job.id, job.attempt)
         return settlement
 
     def _late(self, claimed: Claimed, job: Job, message: str) -> Settlement:
         """Who waited has given up; what nobody waited for is kept for people."""
         self.report.count("dropped")
-        return self._ack(claimed) if job.reply_to else self._bury(claimed, job, "expired", message)
+        return self._endings.ack(claimed, job) if job.reply_to else self._endings.bury(claimed, job, "expired", message)
+
+    def _dropped(self, claimed: Claimed, job: Job) -> Settlement:
+        """Nothing is left of a job that was cancelled; what was finished before has its record."""
+        is_cancelled = self.memory.is_cancelled(job.id)
+        return self._endings.ack(claimed, job) if is_cancelled else self._endings.copy(claimed)
 
     def _no_job(self, claimed: Claimed) -> Settlement:
         source, error = claimed.source, claimed.error
         self._undecodable.warn("queue %s: bytes that are no job go to dead: %s", source.queue, error)
         self.report.count("failed")
-        now = self._clock.stamp_ms()
-        return self._exchange(claimed, dead_bytes(claimed.data, str(error), now), now, True)
-
-    @staticmethod
-    def _ack(claimed: Claimed) -> Ack:
-        return Ack(claimed.source.run_key, claimed.data)
+        now = self.clock.stamp_ms()
+        member, dead_key = dead_bytes(claimed.data, str(error), now), self._keys.dead(source.queue)
+        return Exchange(source.run_key, claimed.data, dead_key, member, now, True)
 
     def _run(self, claimed: Claimed, job: Job) -> Settlement:
         handler = self._handlers.get(job.action)
         if handler is None:
             return self._fail(claimed, job, "no_handler", f"no handler for action {job.action}", retry=False)
+        context = self._context(claimed, job)
         try:
-            request = decode_request(job) if handler.http else job.args
+            request = self._request(job, handler)
         except WireError as error:
+            self._hooks.failed(context, error)
             return self._fail(claimed, job, error.code, error.detail, retry=False)
-        context = Context(job, claimed.source.queue, self._bus, self._clock, claimed.begun_s)
         self.memory.start(context)
         try:
             with job_span(job, claimed.source.queue) if self._traced else NO_SPAN as span:
@@ -194,25 +206,48 @@ class Desk:
             cancelled = self.memory.finish(context)
         if cancelled:
             self.report.count("dropped")
-            return self._ack(claimed)
+            return self._endings.ack(claimed, job)
         # A handler that was told so may have ended in the very millisecond of its deadline.
-        late = context.is_late or bool(job.deadline and job.is_expired(self._clock.now_ms()))
+        late = context.is_late or bool(job.deadline and job.is_expired(self.clock.now_ms()))
         if code == "cancelled" or (code is not None and late):
             return self._late(claimed, job, "its deadline passed while it ran")
         if code is not None:
-            return self._fail(claimed, job, code, _MESSAGES[code], retry=code != "too_large")
+            message = claimed.cause if job.reply_to is None and claimed.cause else _MESSAGES[code]
+            return self._fail(claimed, job, code, message, retry=code != "too_large")
+        return self._done(claimed, job, b"" if late and job.reply_to else reply)
+
+    def _context(self, claimed: Claimed, job: Job) -> Context:
+        context = Context(job, claimed.source.queue, self._bus, self.clock, claimed.begun_s)
+        if has_record(job):
+            context.telling = functools.partial(begin, self._keys, claimed, job, self.clock)
+        return context
+
+    @staticmethod
+    def _request(job: Job, handler: Handler) -> Any:
+        """What the handler gets. Raises :class:`WireError` if the arguments are none for it."""
+        if handler.http:
+            return decode_request(job)
+        return job.args if handler.kind is None else typed.made(handler.kind, job.args)
+
+    def _done(self, claimed: Claimed, job: Job, reply: bytes) -> Settlement:
+        try:
+            settlement = self._endings.done(claimed, job, reply)
+        except WireError as error:
+            return self._fail(claimed, job, "bad_job", f"what comes next is no job: {error.detail}", retry=False)
         self.report.count("done")
-        if not reply or late:
-            return self._ack(claimed)
-        return Ack(claimed.source.run_key, claimed.data, job.reply_to, reply, job.deadline)
+        return settlement
 
     def _call(
         self, claimed: Claimed, job: Job, handler: Handler, request: Any, context: Context, span: Span
     ) -> tuple[bytes, str | None]:
-        """Runs the handler. Gives the reply, empty if nobody waits, or the code of a failure."""
+        """Runs the handler. Gives the reply, empty if nobody wants it, or the code of a failure."""
         try:
-            returned = handler(request, context)
-            reply = self._reply(claimed, job, handler, returned) if job.reply_to and job.id else b""
+            returned = (
+                handler(request, context) if not self._hooks.are_around else self._around(handler, request, context)
+            )
+            reply = self._reply(claimed, job, handler, returned) if self._is_kept(job) else b""
+            if job.background is not None:
+                self._hand_on(claimed, job, handler, returned)
         except BaseException as error:
             # Also SystemExit: a handler ends its job, never its worker.
             if context.cancelled():
@@ -221,6 +256,8 @@ class Desk:
             code = "too_large" if isinstance(error, TempestError) and error.code == "too_large" else "handler_error"
             span.failed(code, error)
             log.exception("action %s, job %s, attempt %d: the handler failed", job.action, job.id, job.attempt)
+            claimed.cause = f"{type(error).__name__}: {error}"[:_CAUSE_CHARS]
+            self._hooks.failed(context, error)
             return b"", code
         if context.overran:
             span.failed("timeout")
@@ -231,6 +268,25 @@ class Desk:
             return b"", "too_large"
         return reply, None
 
+    def _around(self, handler: Handler, request: Any, context: Context) -> Any:
+        return self._hooks.call(context, lambda: handler(request, context))
+
+    @staticmethod
+    def _is_kept(job: Job) -> bool:
+        """Tells whether somebody waits for the reply, or it is kept for whoever will."""
+        if job.reply_to is not None or job.id is None:
+            return job.reply_to is not None and job.id is not None
+        return job.background is not None and job.background.keep > 0
+
+    @staticmethod
+    def _hand_on(claimed: Claimed, job: Job, handler: Handler, returned: Any) -> None:
+        """Writes what the next job gets, and what the group keeps: of an HTTP handler null."""
+        said, value = job.background, None if handler.http else returned
+        if said is not None and said.then:
+            claimed.result = write(job.encoding, value)
+        if said is not None and said.group is not None:
+            claimed.result_json = json_bytes(value)
+
     def _reply(self, claimed: Claimed, job: Job, handler: Handler, returned: Any) -> bytes:
         if handler.http:
             return self._encode(claimed, http_reply(job, returned))
@@ -240,7 +296,7 @@ class Desk:
     def _encode(claimed: Claimed, reply: Reply) -> bytes:
         """The frame of a reply, which tells when the job was claimed and how long the work took up to now."""
         reply.claimed_at = claimed.claimed_at
-        reply.work_us = int((running_s() - claimed.begun_s) * 1_000_000)
+        reply.work_us = claimed.work_us()
         return reply.encode()
 
     def _fail(self, claimed: Claimed, job: Job, code: str, message: str, *, retry: bool) -> Settlement:
@@ -248,23 +304,11 @@ class Desk:
         ``dead``: it carries cookies."""
         self.report.count("failed")
         if job.reply_to is not None:
-            if job.id is None or job.is_expired(self._clock.now_ms()):
-                return self._ack(claimed)
+            if job.id is None or job.is_expired(self.clock.now_ms()):
+                return self._endings.ack(claimed, job)
             reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding)
-            frame = self._encode(claimed, reply)
-            return Ack(claimed.source.run_key, claimed.data, job.reply_to, frame, job.deadline)
+            return self._endings.done(claimed, job, self._encode(claimed, reply))
         if not retry or job.attempt >= job.attempts:
-            return self._bury(claimed, job, code, message)
+            return self._endings.bury(claimed, job, code, message)
         wait_ms = random.uniform(0, backoff_cap_ms(RETRY_BASE_MS, RETRY_CAP_MS, job.attempt))
-        due_ms = self._clock.stamp_ms() + int(wait_ms)
-        return self._exchange(claimed, with_attempt(job, job.attempt + 1), due_ms, False)
-
-    def _bury(self, claimed: Claimed, job: Job, code: str, message: str) -> Settlement:
-        log.warning("action %s, job %s goes to dead: %s: %s", job.action, job.id, code, message)
-        now = self._clock.stamp_ms()
-        return self._exchange(claimed, dead_member(job, code, message, now), now, True)
-
-    def _exchange(self, claimed: Claimed, member: bytes, score_ms: int, is_dead: bool) -> Settlement:
-        source = claimed.source
-        set_key = self._keys.dead(source.queue) if is_dead else self._keys.later(source.queue)
-        return Exchange(source.run_key, claimed.data, set_key, member, score_ms, is_dead)
+        return self._endings.put_off(claimed, job, code, message, self.clock.stamp_ms() + int(wait_ms))

@@ -57,10 +57,26 @@ class SetupError(TempestError):
 
 
 class QueueFull(TempestError):
-    """The lane holds as much as it may; the job was not pushed."""
+    """The lane holds as much as it may; the job was not pushed. ``pushed``: the ids of those that were, of several."""
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, pushed: list[str] | None = None) -> None:
         super().__init__("queue_full", f"queue {queue} is full")
+        self.pushed = pushed or []
+
+
+class NotUnique(TempestError):
+    """Another job holds the unique key: ``holder`` is its id. Nothing was pushed."""
+
+    def __init__(self, key: str, holder: str) -> None:
+        super().__init__("not_unique", f"job {holder} holds the key {key}")
+        self.holder = holder
+
+
+class NoSuchJob(TempestError):
+    """There is no record of the job: it never was, or it has ended and nothing of it is kept."""
+
+    def __init__(self, queue: str, job_id: str) -> None:
+        super().__init__("not_found", f"queue {queue} knows of no job {job_id}: it never was, or nothing of it is kept")
 
 
 class RedisAway(TempestError):

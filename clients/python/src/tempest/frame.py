@@ -367,12 +367,51 @@ def with_field(frame: Frame, name: str, number: int) -> bytes:
 def with_fields_before(frame: Frame, new: dict[str, Any]) -> bytes:
     """A map with ``new`` in front of the frame's own fields, whose values keep their bytes. Own fields of the same
     names are left out."""
-    own = [(f.name, frame.data[f.start : f.end]) for f in frame.fields if f.name not in new]
-    first = [(name, write(frame.encoding, value)) for name, value in new.items()]
+    return remade(frame, {name: write(frame.encoding, value) for name, value in new.items()})
+
+
+def remade(frame: Frame, front: dict[str, bytes], without: tuple[str, ...] = ()) -> bytes:
+    """The same with values that are written already; own fields of the names in ``without`` are left out, too."""
+    left = front.keys() | set(without)
+    fields = list(front.items())
+    fields += [(f.name, frame.data[f.start : f.end]) for f in frame.fields if f.name not in left]
     if frame.encoding == "msgpack":
-        packed = b"".join(msgpack_bytes(name) + value for name, value in first + own)
-        return _map_header(len(first) + len(own)) + packed
-    return b"{" + b",".join(json_bytes(name) + b":" + value for name, value in first + own) + b"}"
+        return _map_header(len(fields)) + b"".join(msgpack_bytes(name) + value for name, value in fields)
+    return b"{" + b",".join(json_bytes(name) + b":" + value for name, value in fields) + b"}"
+
+
+def items(data: bytes, encoding: Encoding) -> list[bytes]:
+    """The values of a list that stands in a frame which was read, each as it stands there."""
+    return _json_items(data.decode()) if encoding == "json" else _msgpack_items(data)
+
+
+def _json_items(text: str) -> list[bytes]:
+    found, at = [], _skip(text, 1)
+    while text[at] != "]":
+        _, end = _decoder.raw_decode(text, at)
+        found.append(text[at:end].encode())
+        at = _skip(text, end)
+        at = _skip(text, at + 1) if text[at] == "," else at
+    return found
+
+
+def _msgpack_items(data: bytes) -> list[bytes]:
+    unpacker = msgpack.Unpacker(None, raw=True, strict_map_key=False, max_buffer_size=len(data))
+    unpacker.feed(data)
+    found = []
+    for _ in range(unpacker.read_array_header()):
+        start = unpacker.tell()
+        unpacker.skip()
+        found.append(data[start : unpacker.tell()])
+    return found
+
+
+def list_of(values: list[bytes], encoding: Encoding) -> bytes:
+    """A list of values that are written already."""
+    if encoding == "json":
+        return b"[" + b",".join(values) + b"]"
+    header: bytes = msgpack.Packer().pack_array_header(len(values))
+    return header + b"".join(values)
 
 
 def _map_header(fields: int) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from .clock import running_s
 from .desk import Claimed, Report
 from .errors import TempestError
-from .limits import AHEAD_WAIT_S, SETTLE_BYTES
+from .limits import AHEAD_WAIT_S
 from .link import Link, Place
 from .outbox import Outbox
 from .presence import Presence
@@ -80,7 +80,12 @@ class Hand:
         with self.lock:
             self._running = None
             self._done.append(settlement)
-        return not isinstance(settlement, Ack) or len(settlement.reply) > SETTLE_BYTES
+        return settlement.is_urgent
+
+    def drop(self) -> None:
+        """Takes back that a job was given to be started: it is not to be, or may be found by a look."""
+        with self.lock:
+            self._running = None
 
     def settling(self) -> Settling:
         """How to settle what is done; the lock must be held until that is confirmed."""
@@ -94,7 +99,10 @@ class Hand:
     def _settle(self, link: Link) -> None:
         if self._done:
             settling = self.settling()
-            settling.confirm(link.ask_all(settling.commands()), link, self._outbox)
+            settling.confirm(link.ask_all(settling.commands(link)), link, self._outbox)
+            for each in [each for each in self._done if not isinstance(each, Ack) and each.is_alone]:
+                each.carry_out(link)
+                self._done.remove(each)
 
     def keep(self, count: int, link: Link) -> None:
         """Gives back all jobs that wait but the first ``count``. Raises :class:`RedisAway`."""

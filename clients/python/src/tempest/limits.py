@@ -12,6 +12,24 @@ LANE_BYTES_MAX = 64 * 1024 * 1024
 """Bytes waiting in one lane, as Redis estimates them."""
 DEAD_JOBS_MAX = 10_000
 """Entries kept in ``dead``."""
+DEAD_AGE_MS = 7 * 24 * 3600 * 1000
+"""How long the record of a dead job lives."""
+RECORD_AGE_MS = 30 * 24 * 3600 * 1000
+"""How long a record lives after the last that was heard of its job, while the job lives."""
+KEEP_MS = RECORD_AGE_MS
+"""The longest that a record and a result are kept after the end of their job."""
+TELL_RUNNING_S = 0.010
+"""A job that has run for so long says in its record that it runs."""
+LOG_LINES_MAX = 1_000
+"""Lines kept of a job's log."""
+LOG_LINE_BYTES_MAX = 4096
+"""A line of a job's log, or what it tells of its progress."""
+GROUP_JOBS_MAX = 10_000
+"""Jobs in one group."""
+LIMITED_PAUSE_S = 0.1
+"""How long a worker waits that found as many jobs running as a limit allows."""
+PUSH_MANY = 128
+"""Jobs that one call of a script pushes."""
 ATTEMPTS_BACKGROUND = 3
 """Attempts of a job without ``reply_to``."""
 ATTEMPTS_WAITED = 1

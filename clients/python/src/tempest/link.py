@@ -135,6 +135,8 @@ class Link:
 
     def __init__(self, connection: Any) -> None:
         self.broken = False
+        self.known: set[str] = set()
+        """Hashes of the scripts whose text was sent here."""
         self._connection = connection
         self._connect()
         self._sock = connection._sock

@@ -46,6 +46,8 @@ class Memory:
         self._cancelled = _Recent()
         self._finished = _Recent()
         self._running: set[Context] = set()
+        self.started = threading.Event()
+        """Set whenever a job starts."""
 
     def cancel(self, job_id: str) -> None:
         """Marks a job as cancelled: one that runs is told, one that is claimed within a minute is not started."""
@@ -63,8 +65,15 @@ class Memory:
         with self._lock:
             return job_id not in self._cancelled and (job_id, attempt) not in self._finished
 
+    def is_cancelled(self, job_id: str | None) -> bool:
+        """Tells whether a job was cancelled within the last minute."""
+        with self._lock:
+            return job_id in self._cancelled
+
     def start(self, context: Context) -> None:
         """Notes that a job runs. One that was cancelled since it was claimed is told at once."""
+        if not self.started.is_set():
+            self.started.set()
         with self._lock:
             self._running.add(context)
             if context.id in self._cancelled:

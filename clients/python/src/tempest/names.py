@@ -21,6 +21,9 @@ _SHAPES = {
     "prefix": re.compile(_PLAIN + "{1,32}"),
     "mailbox": re.compile(_PLAIN + "{1,64}"),
     "id": re.compile(_PLAIN + "{1,64}"),
+    "group": re.compile(_PLAIN + "{1,64}"),
+    "schedule": re.compile(_PLAIN + "{1,64}"),
+    "key": re.compile("[A-Za-z0-9._/:-]{1,128}"),
     "topic": re.compile("[A-Za-z0-9._/:-]{1,256}"),
 }
 _RESERVED_QUEUES = ("queues", "mailboxes")
@@ -28,7 +31,7 @@ _RESERVED_QUEUES = ("queues", "mailboxes")
 
 def is_name(kind: str, name: str) -> bool:
     """Tells whether ``name`` is a name of this kind (``queue``, ``action``, ``worker``, ``prefix``, ``mailbox``,
-    ``id``, ``topic``)."""
+    ``id``, ``group``, ``schedule``, ``key``, ``topic``)."""
     if kind == "queue" and name in _RESERVED_QUEUES:
         return False
     return _SHAPES[kind].fullmatch(name) is not None
@@ -87,8 +90,72 @@ class Keys:
         """ZSET: jobs given up, by time of death."""
         return f"{self.prefix}:{{{queue}}}:dead"
 
+    def record(self, queue: str, id: str) -> str:
+        """HASH with an expiry: what is known of a background job."""
+        return f"{self.prefix}:{{{queue}}}:job:{id}"
+
+    def log(self, queue: str, id: str) -> str:
+        """LIST with an expiry: lines that a background job wrote."""
+        return f"{self.prefix}:{{{queue}}}:job:{id}:log"
+
+    def result(self, queue: str, id: str) -> str:
+        """LIST of one reply, with an expiry: what came out of a background job."""
+        return f"{self.prefix}:{{{queue}}}:job:{id}:result"
+
+    def unique(self, queue: str, name: str) -> str:
+        """STRING with an expiry: which job holds a unique key."""
+        return f"{self.prefix}:{{{queue}}}:unique:{name}"
+
+    def limits(self, queue: str) -> str:
+        """HASH: what limits a queue: ``paused``, ``concurrency``, ``rate``, ``per``, ``per_key``."""
+        return f"{self.prefix}:{{{queue}}}:limits"
+
+    def running(self, queue: str) -> str:
+        """SET of ``<worker>.<slot>``: who was given a job while the queue had a limit of concurrency."""
+        return f"{self.prefix}:{{{queue}}}:running"
+
+    def rate(self, queue: str) -> str:
+        """STRING with an expiry: until when what was started uses up the rate, in µs."""
+        return f"{self.prefix}:{{{queue}}}:rate"
+
+    def key(self, queue: str, name: str) -> str:
+        """SET of ``<worker>.<slot>``: who runs jobs of a key."""
+        return f"{self.prefix}:{{{queue}}}:key:{name}"
+
+    def aside(self, queue: str, name: str) -> str:
+        """LIST: jobs of a key that are set aside."""
+        return f"{self.prefix}:{{{queue}}}:aside:{name}"
+
+    def asides(self, queue: str) -> str:
+        """SET: the keys of a queue that have jobs set aside."""
+        return f"{self.prefix}:{{{queue}}}:asides"
+
+    def schedules(self, queue: str) -> str:
+        """HASH: the schedules of a queue, by name."""
+        return f"{self.prefix}:{{{queue}}}:schedules"
+
+    def due(self, queue: str) -> str:
+        """ZSET: the names of schedules by the time at which they are due."""
+        return f"{self.prefix}:{{{queue}}}:due"
+
+    def group(self, queue: str, group: str) -> str:
+        """HASH with an expiry: a group of jobs."""
+        return f"{self.prefix}:{{{queue}}}:group:{group}"
+
+    def pending(self, queue: str, group: str) -> str:
+        """SET with an expiry: the ids of those jobs of a group that are not done."""
+        return f"{self.prefix}:{{{queue}}}:group:{group}:pending"
+
+    def results(self, queue: str, group: str) -> str:
+        """HASH with an expiry: the results of a group's jobs by their ids, in JSON."""
+        return f"{self.prefix}:{{{queue}}}:group:{group}:results"
+
+    def run_of(self, queue: str, entry: str) -> str:
+        """LIST: what a slot has claimed and not acked, by its ``<worker>.<slot>``."""
+        return f"{self.prefix}:{{{queue}}}:run:{entry}"
+
     def control(self, queue: str) -> str:
-        """Channel: ``cancel <id>``, ``kill <id> <ms>``, ``drain``, ``drain <worker>``."""
+        """Channel: ``cancel <id>``, ``kill <id> <ms>``, ``drain``, ``drain <worker>``, ``limits``."""
         return f"{self.prefix}:{{{queue}}}:control"
 
     def queues(self) -> str:

@@ -74,6 +74,8 @@ class Presence(threading.Thread):
         self.draining = False
         self.on_held: Callable[[str, int], None] = lambda run_key, held: None
         """Called with the length of each run list, as each beat finds it."""
+        self.on_limits: Callable[[str, list[bytes]], None] = lambda queue, pairs: None
+        """Called with what limits each queue, as each beat finds it."""
         self.jobs: Callable[[], Sequence[Mapping[str, object]]] = tuple
         """Gives the jobs in hand, as the lease tells them."""
         self.done: Callable[[], int] = int
@@ -82,10 +84,12 @@ class Presence(threading.Thread):
         self._keys = keys
         self._identity = identity
         self._sources = sources
+        self._queues = sorted({source.queue for source in sources})
         self._clock = clock
         self._lock = threading.Lock()
         self._confirmed_s: float | None = None
         self._over = threading.Event()
+        self._due = threading.Event()
 
     def is_fresh(self) -> bool:
         """Tells whether the last beat that Redis confirmed was sent less than a lease ago."""
@@ -102,6 +106,7 @@ class Presence(threading.Thread):
         sent = running_s()
         write = self._write()
         answers = link.ask_all(write)
+        answers, limits = answers[: -len(self._queues)], answers[-len(self._queues) :]
         for answer in answers:
             if isinstance(answer, Refused):
                 raise answer
@@ -109,17 +114,20 @@ class Presence(threading.Thread):
         lengths = answers[len(answers) - len(self._sources) :]
         for source, held in zip(self._sources, lengths, strict=True):
             self.on_held(source.run_key, int(held))
+        for queue, pairs in zip(self._queues, limits, strict=True):
+            if isinstance(pairs, list):  # an account that may not look knows of no limits
+                self.on_limits(queue, pairs)
 
     def _write(self) -> list[Command]:
-        queues = sorted({source.queue for source in self._sources})
-        write: list[Command] = [("SADD", self._keys.queues(), *queues)]
+        write: list[Command] = [("SADD", self._keys.queues(), *self._queues)]
         about = self._identity.lease_value(self.draining, self.jobs(), self.done())
-        for queue in queues:
+        for queue in self._queues:
             entries = [source.entry for source in self._sources if source.queue == queue]
             write.append(("SADD", self._keys.workers(queue), *entries))
             lease = self._keys.lease(queue, self._identity.worker)
             write.append(("SET", lease, about, "PX", int(LEASE_S * 1000)))
-        return write + [("LLEN", source.run_key) for source in self._sources]
+        write += [("LLEN", source.run_key) for source in self._sources]
+        return write + [("HGETALL", self._keys.limits(queue)) for queue in self._queues]
 
     def _confirm(self, sent: float) -> None:
         with self._lock:
@@ -150,13 +158,19 @@ class Presence(threading.Thread):
                 if pauses.over():
                     self._clock.learn(link)
                 self._place.faults.well("beats")
-                self._over.wait(BEAT_S)
+                self._due.wait(BEAT_S)
+                self._due.clear()
         finally:
             link.close()
+
+    def beat_soon(self) -> None:
+        """Makes the next beat due: it tells something new, or learns of it."""
+        self._due.set()
 
     def stop(self) -> None:
         """Stops beating."""
         self._over.set()
+        self._due.set()
         self.join(timeout=LEASE_S)
 
     def leave(self, link: Link) -> int:

@@ -6,13 +6,16 @@ were claimed. A settlement whose confirmation was lost is sent again as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import scripts
 from .errors import Refused
-from .limits import DEAD_JOBS_MAX
+from .limits import DEAD_JOBS_MAX, SETTLE_BYTES
 from .link import Command, Link
 from .outbox import Outbox
+from .scripts import Call
 
 
 @dataclass(slots=True)
@@ -24,6 +27,23 @@ class Ack:
     reply_to: str | None = None
     reply: bytes = b""
     deadline: int = 0
+    gone: tuple[str, ...] = ()
+    """What goes with it: the record of a job of which nothing is kept."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Tells whether it is not settled in one write with others."""
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Tells whether the job does not come again: it is neither put off nor dead."""
+        return True
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tells whether it is settled before the next job starts."""
+        return len(self.reply) > SETTLE_BYTES
 
 
 @dataclass(slots=True)
@@ -36,6 +56,9 @@ class Exchange:
     member: bytes
     score_ms: int
     is_dead: bool
+    is_alone = True
+    is_over = False
+    is_urgent = True
 
     def commands(self) -> list[Command]:
         """What to send, in one write."""
@@ -45,6 +68,10 @@ class Exchange:
             ("LREM", self.run_key, 1, self.data),
             ("EXEC",),
         ]
+
+    def carry_out(self, link: Link) -> None:
+        """Settles it. Raises :class:`RedisAway` or :class:`Refused`; then it must be tried again."""
+        self.confirm(link.ask_all(self.commands()), link)
 
     def confirm(self, answers: list[Any], link: Link) -> None:
         """Reads what Redis made of it.
@@ -67,47 +94,85 @@ class Exchange:
             link.ask_all([("ZREMRANGEBYRANK", self.set_key, 0, -DEAD_JOBS_MAX - 1)])
 
 
-_EXCHANGE = 4
-"""Commands of an exchange."""
+@dataclass(slots=True)
+class Ending:
+    """Ends a job with a script that does all or nothing."""
 
-Settlement = Ack | Exchange
+    run_key: str
+    data: bytes
+    call: Call | Command
+    is_over: bool = True
+    """It does not come again: it is neither put off nor dead."""
+    dead_key: str | None = None
+    """The set of dead jobs that it goes to, which must not grow without end."""
+    before: Callable[[Link], None] | None = None
+    """What must be done before, and may be done twice."""
+    size: int = 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Tells whether it is not settled in one write with others."""
+        return not self.is_over or self.before is not None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tells whether it is settled before the next job starts."""
+        return self.is_alone or self.size > SETTLE_BYTES
+
+    def carry_out(self, link: Link) -> None:
+        """Settles it by itself. Raises :class:`RedisAway` or :class:`Refused`; then it must be tried again."""
+        if self.before is not None:
+            self.before(link)
+        answer = scripts.run(link, [self.call])[0]
+        if isinstance(answer, Refused):
+            raise answer
+        if self.dead_key is not None:
+            link.ask_all([("ZREMRANGEBYRANK", self.dead_key, 0, -DEAD_JOBS_MAX - 1)])
+
+
+Settlement = Ack | Exchange | Ending
 
 
 class Settling:
-    """What is done, settled in one write: first all replies, one command for each mailbox, then all acks, then the
-    exchanges. What is confirmed leaves the list ``done``."""
+    """What is done and can be settled together, in one write: first all replies, one command for each mailbox, then all
+    acks, then what goes with them, then the endings. What is confirmed leaves the list ``done``."""
 
     def __init__(self, done: list[Settlement]) -> None:
         self._done = done
         self._acks = [each for each in done if isinstance(each, Ack)]
-        self._exchanges = [each for each in done if isinstance(each, Exchange)]
+        self._endings = [each for each in done if isinstance(each, Ending) and not each.is_alone]
+        self._gone = [key for ack in self._acks for key in ack.gone]
         self._replies: dict[str, list[Ack]] = {}
         for ack in self._acks:
             if ack.reply_to is not None:
                 self._replies.setdefault(ack.reply_to, []).append(ack)
 
-    def commands(self) -> list[Command]:
-        """What to send, in one write."""
+    def commands(self, link: Link) -> list[Command]:
+        """What to send on this connection, in one write."""
         commands: list[Command] = [("RPUSH", to, *[ack.reply for ack in acks]) for to, acks in self._replies.items()]
         commands += [("LREM", ack.run_key, 1, ack.data) for ack in self._acks]
-        for exchange in self._exchanges:
-            commands += exchange.commands()
-        return commands
+        if self._gone:
+            commands.append(("UNLINK", *self._gone))
+        return commands + scripts.to_send(link, [ending.call for ending in self._endings])
 
     def confirm(self, answers: list[Any], link: Link, outbox: Outbox) -> None:
         """Reads what Redis made of it; refused replies go to the outbox. ``LREM`` 0 is no error: the job was taken
-        away meanwhile. Raises :class:`Refused` or :class:`RedisAway`; what is still in ``done`` is to be sent again."""
+        away meanwhile. A record that could not be removed expires. Raises :class:`Refused`; what is still in ``done``
+        is to be sent again."""
         pushed, answers = answers[: len(self._replies)], answers[len(self._replies) :]
-        for answer in answers[: len(self._acks)]:
+        acked, answers = answers[: len(self._acks)], answers[len(self._acks) + bool(self._gone) :]
+        for answer in acked:
             if isinstance(answer, Refused):
                 raise answer
         for answer, acks in zip(pushed, self._replies.values(), strict=True):
             if isinstance(answer, Refused):
                 for ack in acks:
                     outbox.put(str(ack.reply_to), ack.reply, ack.deadline)
-        self._done[:] = self._exchanges
-        answers = answers[len(self._acks) :]
-        for exchange in self._exchanges:
-            own, answers = answers[:_EXCHANGE], answers[_EXCHANGE:]
-            exchange.confirm(own, link)
-            self._done.pop(0)
+        if self._acks:
+            self._done[:] = [each for each in self._done if not isinstance(each, Ack)]
+        for ending, answer in zip(self._endings, answers, strict=True):
+            if scripts.is_forgotten(link, answer):
+                continue
+            if isinstance(answer, Refused):
+                raise answer
+            self._done.remove(ending)

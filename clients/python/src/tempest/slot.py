@@ -10,15 +10,20 @@ import threading
 import time
 from collections.abc import Sequence
 
+from . import keyed
 from .ahead import Ahead
 from .claims import Claims
 from .clock import running_s
-from .desk import Desk
+from .desk import Claimed, Desk
+from .ending import begin, begins
 from .errors import TempestError
+from .governed import Governed
 from .hand import Hand, Relief
-from .link import Pauses, Place
+from .link import Link, Pauses, Place
+from .names import Keys
 from .outbox import Outbox
 from .presence import Presence, Source
+from .queue_limits import QueueLimits
 
 log = logging.getLogger("tempest")
 
@@ -36,6 +41,8 @@ class Slot(threading.Thread):
         outbox: Outbox,
         draining: threading.Event,
         ahead: bool,
+        keys: Keys,
+        limits: QueueLimits,
     ) -> None:
         super().__init__(name=f"tempest-slot-{number}", daemon=True)
         self.may_unblock = True
@@ -50,6 +57,9 @@ class Slot(threading.Thread):
         self._ahead = Ahead() if ahead else None
         self._relief = Relief(place, self._hand)
         self._pauses = Pauses()
+        self._keys = keys
+        self._limits = limits
+        self._governed = Governed(keys, limits)
         self._part = f"claims of slot {number}"
 
     def blocked_clients(self) -> list[int]:
@@ -110,14 +120,25 @@ class Slot(threading.Thread):
             if found is not None:
                 self._do(claims, *found, lapses)
                 return True
-        return self._claim(claims)
+        return self._claim_limited(claims) if self._limits.is_any else self._claim(claims)
+
+    def _claim_limited(self, claims: Claims) -> bool:
+        lapses = self._presence.lapses
+        self._hand.settle(claims.main)
+        claimed = self._governed.claim(claims)
+        if self._pauses.over():
+            self._place.faults.well(self._part)
+        if claimed is None or self._draining.is_set():
+            return True
+        self._do(claims, *claimed, lapses)
+        return False
 
     def _claim(self, claims: Claims) -> bool:
         lapses = self._presence.lapses
         look = 1 if self._ahead is None else self._ahead.look()
         with self._hand.lock:
             settling = self._hand.settling()
-            answers = claims.begin(settling.commands(), look)
+            answers = claims.begin(settling.commands(claims.main), look)
             settling.confirm(answers, claims.main, self._outbox)
         claimed = claims.wait()
         if self._pauses.over():
@@ -143,11 +164,37 @@ class Slot(threading.Thread):
             self._relief.watch()
             self._hand.keep(max(1, together), claims.main)
         while not self._draining.is_set() and (job := self._hand.next(claims.main)) is not None:
+            if job.is_announced and not self._may_begin(claims.main, job):
+                continue
             begun = running_s()
             is_urgent = self._hand.put(self._desk.handle(job))
             if self._ahead is not None:
                 self._ahead.ran(running_s() - begun)
-            if is_urgent:
+            if is_urgent or job.key is not None:
                 self._hand.settle(claims.main)
+            if job.key is not None:
+                keyed.release(claims.main, self._keys, job.source, job.key)
         self._hand.keep(0, claims.main)
         return together < len(claimed)
+
+    def _may_begin(self, link: Link, claimed: Claimed) -> bool:
+        """Asks whether a job may start that others must know of first: one with a key, or that lets its unique key go.
+        Else it has left the run list."""
+        may = False
+        try:
+            may = self._announce(link, claimed)
+        finally:
+            if not may:
+                self._hand.drop()
+        return may
+
+    def _announce(self, link: Link, claimed: Claimed) -> bool:
+        job, source = claimed.job, claimed.source
+        if job is None or not self._desk.memory.may_start(job.id, job.attempt):
+            return True
+        if claimed.key is not None and not keyed.admit(link, self._keys, source, claimed.data, claimed.key):
+            return False
+        if not claimed.lets_go:
+            return True
+        claimed.begun_s = running_s()
+        return begins(link, begin(self._keys, claimed, job, self._desk.clock))

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import frame
+from .background import BACKGROUND, Background, background_of
 from .errors import WireError
+from .fields import Fields, text_of
 from .frame import Encoding, Frame
 from .limits import ATTEMPTS_BACKGROUND, ATTEMPTS_WAITED, INTEGER_MAX
-from .names import LANES, Keys, is_name
+from .names import LANES, Keys
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Job:
     queued_at: int | None = None
     traceparent: str | None = None
     session: str | None = None
+    background: Background | None = None
+    """What only background jobs say; none: nothing of it."""
     encoding: Encoding = "json"
     frame: Frame | None = field(default=None, repr=False, compare=False)
     """The frame it was read from; none if it was made here."""
@@ -49,11 +53,12 @@ class Job:
         return now_ms is not None and 0 < self.deadline < now_ms
 
     def encode(self) -> bytes:
-        """Writes the frame, fields in the promised order, defaults left out.
+        """Writes the frame. Raises :class:`WireError` if the arguments have no form in ``encoding``."""
+        return frame.write(self.encoding, self.fields())
 
-        Raises :class:`WireError` if the arguments have no form in ``encoding``.
-        """
-        fields = {
+    def fields(self) -> dict[str, Any]:
+        """What is written: the fields in the promised order, defaults left out."""
+        fields: dict[str, Any] = {
             "id": self.id,
             "reply_to": self.reply_to,
             "action": self.action,
@@ -65,8 +70,10 @@ class Job:
             "traceparent": self.traceparent,
             "session": self.session,
         }
+        if self.background is not None:
+            fields |= self.background.fields()
         given = {name: value for name, value in fields.items() if value is not None}
-        return frame.write(self.encoding, {**given, "args": self.args})
+        return {**given, "args": self.args}
 
 
 def decode_job(data: bytes, keys: Keys) -> Job:
@@ -75,7 +82,7 @@ def decode_job(data: bytes, keys: Keys) -> Job:
     Raises :class:`WireError`: ``bad_frame``, ``bad_json``, ``bad_msgpack``, ``too_deep`` or ``bad_job``.
     """
     read = frame.read(data, "args")
-    fields = _Fields(read.values, "bad_job")
+    fields = Fields(read.values, "bad_job")
     reply_to = fields.text("reply_to")
     if reply_to is not None and not keys.is_mailbox(reply_to):
         raise WireError("bad_job", f"reply_to {reply_to!r} is no mailbox")
@@ -94,6 +101,7 @@ def decode_job(data: bytes, keys: Keys) -> Job:
         queued_at=fields.integer("queued_at"),
         traceparent=fields.text("traceparent"),
         session=fields.text("session"),
+        background=None if BACKGROUND.isdisjoint(read.values) else background_of(fields),
         encoding=read.encoding,
         frame=read,
     )
@@ -155,7 +163,7 @@ def decode_reply(data: bytes) -> Reply:
     """
     read = frame.read(data, "result")
     values = {name: value for name, value in read.values.items() if value is not None}
-    fields = _Fields(values, "bad_reply")
+    fields = Fields(values, "bad_reply")
     body = body_of(values)
     reply = Reply(
         id=fields.name("id", "id"),
@@ -195,67 +203,12 @@ def _check_reply(reply: Reply, has_body: bool) -> None:
 def _error_of(value: Any) -> tuple[str, str]:
     if not isinstance(value, dict):
         raise WireError("bad_reply", "error is no map")
-    named = {str(_name_of(name)): inner for name, inner in value.items() if inner is not None}
-    fields = _Fields(named, "bad_reply")
+    named = {str(text_of(name)): inner for name, inner in value.items() if inner is not None}
+    fields = Fields(named, "bad_reply")
     code = fields.text("code")
     if not code:
         raise WireError("bad_reply", "error needs a code")
     return code, fields.text("message") or ""
-
-
-# --- fields --------------------------------------------------------------------------------------------------------
-
-
-class _Fields:
-    """Strict readers of the values of an envelope. Null is absent. Every failure has one code."""
-
-    def __init__(self, values: dict[str, Any], code: str) -> None:
-        self.values = values
-        self.code = code
-
-    def bad(self, name: str, wanted: str) -> WireError:
-        return WireError(self.code, f"{name} is {wanted}, not {self.values.get(name)!r:.100}")
-
-    def text(self, name: str) -> str | None:
-        value = self.values.get(name)
-        if value is None or type(value) is str:
-            return value
-        text = _name_of(value)
-        if text is None:
-            raise self.bad(name, "text")
-        return text
-
-    def name(self, name: str, kind: str) -> str:
-        value = self.text(name)
-        if value is None or not is_name(kind, value):
-            raise self.bad(name, f"a name ({kind})")
-        return value
-
-    def integer(self, name: str, least: int = 0) -> int | None:
-        value = self.values.get(name)
-        if value is None:
-            return None
-        if isinstance(value, float) and value.is_integer() and abs(value) <= INTEGER_MAX:
-            value = int(value)
-        if type(value) is not int or not least <= value <= INTEGER_MAX:
-            raise self.bad(name, f"an integer of {least} to 2^53 - 1")
-        return value
-
-    def boolean(self, name: str) -> bool:
-        value = self.values.get(name, False)
-        if not isinstance(value, bool):
-            raise self.bad(name, "true or false")
-        return value
-
-
-def _name_of(value: Any) -> str | None:
-    """Text as it is, or bytes that are UTF-8; none for anything else."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return None
-    return value if isinstance(value, str) else None
 
 
 # --- bodies and headers --------------------------------------------------------------------------------------------
@@ -278,7 +231,7 @@ def body_of(values: dict[str, Any]) -> bytes | None:
 
 def _base64(value: Any) -> bytes:
     """RFC 4648 section 4, padded, no blanks, no loose bits."""
-    text = _name_of(value)
+    text = text_of(value)
     if text is None:
         raise WireError("bad_body", "body_base64 is no text")
     try:
@@ -330,7 +283,7 @@ def headers_of(value: Any, code: str) -> list[tuple[str, str]]:
             pairs.append(header(name, values, code))
             continue
         for item in values if isinstance(values, list) else [values]:
-            pairs.append(header(_name_of(name), _name_of(item), code))
+            pairs.append(header(text_of(name), text_of(item), code))
     return pairs
 
 

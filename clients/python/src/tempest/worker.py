@@ -16,14 +16,18 @@ from . import settings
 from .bus import Bus
 from .clock import Clock, running_s
 from .control import Control
-from .desk import Desk, Handler, Report
+from .desk import Desk, Report
 from .errors import RedisAway, Refused, SetupError, TempestError
+from .handler import Handler
+from .hooks import Around, Hooks, OnError
 from .limits import COMMAND_ANSWER_S, GRACE_S, RUN_MAX_S
 from .link import Link, Pauses, Place
 from .names import Keys, check_name
 from .outbox import Outbox
 from .presence import Identity, Presence, Source
+from .queue_limits import QueueLimits
 from .slot import Slot
+from .telling import Teller
 from .tls import Untrusted
 
 log = logging.getLogger("tempest")
@@ -58,6 +62,7 @@ class Worker:
         self._run_max_s = run_max_s
         self._grace_s = grace_s
         self._handlers: dict[str, Handler] = {}
+        self._hooks = Hooks()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._signals = 0
@@ -78,6 +83,30 @@ class Worker:
             return function
 
         return register
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their actions."""
+        return self._handlers
+
+    @property
+    def hooks(self) -> Hooks:
+        """What is done around them, and when one fails."""
+        return self._hooks
+
+    def around(self, hook: Around) -> Around:
+        """Decorates a function that runs around every handler: it takes the context and what calls the handler, and
+        returns what the handler is to have returned. The first that was given is the outermost. It runs in the thread
+        of the handler, also around an ``async`` one; what it raises fails the job, as if the handler had raised it.
+        """
+        self._hooks.around.append(hook)
+        return hook
+
+    def on_error(self, hook: OnError) -> OnError:
+        """Decorates a function that is told of every handler that fails: it takes the context and the exception. Not of
+        those that were cancelled. It changes nothing; what it raises is logged."""
+        self._hooks.on_error.append(hook)
+        return hook
 
     def stop(self) -> None:
         """Makes :meth:`run` drain and return. May be called from any thread or signal handler."""
@@ -105,7 +134,7 @@ class Worker:
     def serve(self, serving: Callable[[], None] | None = None) -> Report:
         """The same without signals and log set-up; calls ``serving`` when jobs are claimed. Raises
         :class:`SetupError`."""
-        shift = _Shift(self._given, self._handlers, self._run_max_s, self._grace_s)
+        shift = _Shift(self._given, self._handlers, self._hooks, self._run_max_s, self._grace_s)
         return shift.work(self._wake_read, serving)
 
     def _catch_signals(self) -> dict[int, Any]:
@@ -124,7 +153,9 @@ class Worker:
 class _Shift:
     """One run of a worker, from its first beat to its report."""
 
-    def __init__(self, given: Any, handlers: dict[str, Handler], run_max_s: float, grace_s: float) -> None:
+    def __init__(
+        self, given: Any, handlers: dict[str, Handler], hooks: Hooks, run_max_s: float, grace_s: float
+    ) -> None:
         queues, url, prefix, topic_prefix, lanes, concurrency = given
         self.place = Place(settings.redis_url(url))
         self.keys = Keys(settings.prefix(prefix))
@@ -134,8 +165,11 @@ class _Shift:
         self.draining = threading.Event()
         self.clock = Clock()
         self.bus = Bus(self.place, self.keys, settings.topic_prefix(topic_prefix))
-        self.desk = Desk(self.keys, handlers, self.bus, self.clock)
+        self.desk = Desk(self.keys, handlers, hooks, self.bus, self.clock)
         self.outbox = Outbox(self.place, self.clock)
+        self.teller = Teller(self.place, self.desk.memory)
+        self.limits = QueueLimits()
+        self.slots: list[Slot] = []
         self.drain_read, self.drain_write = os.pipe()
 
     def work(self, wake: int, serving: Callable[[], None] | None) -> Report:
@@ -149,6 +183,7 @@ class _Shift:
         self.presence = Presence(self.place, self.keys, identity, flat, self.clock)
         self.presence.jobs = self.desk.memory.in_hand
         self.presence.done = self.desk.report.finished
+        self.presence.on_limits = self._limited
         self.presence.beat(link)
         self.control = self._control()
         self.slots = [
@@ -161,11 +196,13 @@ class _Shift:
                 self.outbox,
                 self.draining,
                 ahead=self.slots_count == 1,
+                keys=self.keys,
+                limits=self.limits,
             )
             for number, each in enumerate(sources)
         ]
         self.presence.on_held = self._held
-        for thread in (self.presence, self.control, self.outbox):
+        for thread in (self.presence, self.control, self.outbox, self.teller):
             thread.start()
         self.control.listening.wait(COMMAND_ANSWER_S)
         for slot in self.slots:
@@ -195,7 +232,12 @@ class _Shift:
         def drain() -> None:
             os.write(self.drain_write, b".")
 
-        return Control(self.place, channels, self.worker, self.desk.memory.cancel, drain)
+        return Control(self.place, channels, self.worker, self.desk.memory.cancel, drain, self.presence.beat_soon)
+
+    def _limited(self, queue: str, pairs: list[bytes]) -> None:
+        """A claim that blocks now was sent before the limits were known."""
+        if self.limits.learn(queue, pairs):
+            self._wake()
 
     def _held(self, run_key: str, held: int) -> None:
         for slot in self.slots:
@@ -222,6 +264,7 @@ class _Shift:
         log.info("draining: %d running", len(self.desk.memory.running()))
         self.presence.draining = True
         self.draining.set()
+        self.limits.wake()
         until = running_s() + self.grace_s
         while any(slot.is_alive() for slot in self.slots) and running_s() < until:
             self._wake()
@@ -229,6 +272,7 @@ class _Shift:
                 slot.join(_WAKE_S / len(self.slots))
         report = self.desk.report
         report.unsent = self.outbox.stop(max(0.0, until - running_s()))
+        self.teller.stop()
         self.presence.stop()
         self.control.stop()
         try:

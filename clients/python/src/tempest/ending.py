@@ -1,0 +1,164 @@
+"""How a background job ends that has an id: done, put off, or given up, with its record and all that hangs on it, in
+one script (SPEC "Background jobs", Run). What is only removed goes without the script, with the ack."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import group, scripts
+from .clock import Clock, running_s
+from .errors import TempestError, WireError
+from .following import Following, following
+from .limits import DEAD_AGE_MS, KEEP_MS, RECORD_AGE_MS
+from .link import Link
+from .names import Keys
+from .onward import push_next
+from .scripts import Call
+from .settle import Ack, Ending, Exchange, Settlement
+from .wire import Job, Reply, dead_member, with_attempt
+
+if TYPE_CHECKING:
+    from .desk import Claimed
+
+log = logging.getLogger("tempest")
+
+
+class Endings:
+    """Makes the settlements of claimed jobs."""
+
+    def __init__(self, keys: Keys, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+
+    def done(self, claimed: Claimed, job: Job, reply: bytes) -> Settlement:
+        """Of a job whose handler returned. ``reply``: what somebody waits for, or what is kept; empty: nothing.
+
+        Raises :class:`WireError`: what comes next is no job.
+        """
+        said = job.background
+        if job.reply_to is not None:
+            return Ack(claimed.source.run_key, claimed.data, job.reply_to if reply else None, reply, job.deadline)
+        if said is None or said.is_plain:
+            return self.ack(claimed, job)
+        before = self._before(claimed, job)
+        if job.id is None:
+            command = ("LREM", claimed.source.run_key, 1, claimed.data)
+            return Ending(claimed.source.run_key, claimed.data, command, before=before)
+        now_ms = self._clock.stamp_ms()
+        fields = ("state", "done", "done_at", now_ms, "attempt", job.attempt, "work_us", claimed.work_us())
+        call = self._settle(claimed, job, fields, lives_ms=min(said.keep, KEEP_MS), reply=reply)
+        return Ending(claimed.source.run_key, claimed.data, call, before=before, size=len(reply))
+
+    def ack(self, claimed: Claimed, job: Job | None) -> Settlement:
+        """Of a job of which nothing is left."""
+        source = claimed.source
+        if job is None or job.id is None or job.reply_to is not None:
+            return Ack(source.run_key, claimed.data)
+        if job.background is not None and job.background.unique:
+            return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
+        return Ack(source.run_key, claimed.data, gone=self._record(source.queue, job.id))
+
+    def copy(self, claimed: Claimed) -> Settlement:
+        """Of a job that was finished before: its record tells how."""
+        return Ack(claimed.source.run_key, claimed.data)
+
+    def put_off(self, claimed: Claimed, job: Job, code: str, message: str, due_ms: int) -> Settlement:
+        """Of a job that is tried again."""
+        member, set_key = with_attempt(job, job.attempt + 1), self._keys.later(claimed.source.queue)
+        if job.id is None:
+            return Exchange(claimed.source.run_key, claimed.data, set_key, member, due_ms, False)
+        fields = ("state", "later", "due", due_ms, "attempt", job.attempt, "code", code, "message", message)
+        call = self._settle(claimed, job, fields, to=(set_key, member, due_ms), lives_ms=RECORD_AGE_MS)
+        return Ending(claimed.source.run_key, claimed.data, call, is_over=False)
+
+    def bury(self, claimed: Claimed, job: Job, code: str, message: str) -> Settlement:
+        """Of a job that is given up."""
+        log.warning("action %s, job %s goes to dead: %s: %s", job.action, job.id, code, message)
+        now_ms, set_key = self._clock.stamp_ms(), self._keys.dead(claimed.source.queue)
+        member = dead_member(job, code, message, now_ms)
+        if job.id is None:
+            return Exchange(claimed.source.run_key, claimed.data, set_key, member, now_ms, True)
+        fields = ["state", "dead", "died_at", now_ms, "attempt", job.attempt, "code", code, "message", message]
+        fields += ["work_us", claimed.work_us()] if claimed.begun_s else []
+        reply = b""
+        if job.background is not None and job.background.keep:
+            reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding).encode()
+        call = self._settle(
+            claimed, job, fields, to=(set_key, member, now_ms), lives_ms=DEAD_AGE_MS, reply=reply
+        )  # fmt: skip
+        return Ending(claimed.source.run_key, claimed.data, call, is_over=False, dead_key=set_key)
+
+    def _record(self, queue: str, job_id: str) -> tuple[str, str, str]:
+        record = self._keys.record(queue, job_id)
+        return record, f"{record}:log", f"{record}:result"
+
+    def _settle(
+        self,
+        claimed: Claimed,
+        job: Job,
+        fields: Any,
+        *,
+        lives_ms: int,
+        to: tuple[str, bytes, int] | None = None,
+        reply: bytes = b"",
+    ) -> Call:
+        """``to``: the set that it goes to, what goes there, and its score."""
+        source, job_id = claimed.source, str(job.id)
+        record = self._record(source.queue, job_id)
+        set_key, member, score = to or (record[0], b"", 0)
+        comes_again = to is not None and to[0] == self._keys.later(source.queue)
+        unique = None if comes_again else unique_of(job)
+        unique_key = record[0] if unique is None else self._keys.unique(source.queue, unique)
+        return Call(
+            scripts.SETTLE,
+            [source.run_key, *record, set_key, unique_key],
+            [claimed.data, member, score, reply, lives_ms, "" if unique is None else job_id, *fields],
+        )
+
+    def _before(self, claimed: Claimed, job: Job) -> Callable[[Link], None] | None:
+        """What comes after the job is in its queue before the job is acked."""
+        said, now_ms = job.background, self._clock.stamp_ms()
+        next_one = following(job, claimed.result, now_ms, self._keys) if said and said.then else None
+        group_name = said.group if said and job.id is not None else None
+        if next_one is None and group_name is None:
+            return None
+        return lambda link: self._go_on(link, claimed, next_one, group_name)
+
+    def _go_on(self, link: Link, claimed: Claimed, next_one: Following | None, group_name: str | None) -> None:
+        job, now_ms = claimed.job, self._clock.stamp_ms()
+        if next_one is not None:
+            push_next(link, self._keys, next_one.queue or claimed.source.queue, next_one, now_ms)
+        if group_name is None or job is None:
+            return
+        try:
+            group.count(link, self._keys, group_name, str(job.id), claimed.result_json, now_ms)
+        except WireError as error:
+            log.error("group %s: what comes when it is done is no job: %s", group_name, error)
+
+
+def unique_of(job: Job) -> str | None:
+    """The key that the job lets go at its end; none: it has none, or one that is held for a time."""
+    said = job.background
+    return said.unique if said is not None and said.unique_while != "time" else None
+
+
+def begin(keys: Keys, claimed: Claimed, job: Job, clock: Clock, *more: object) -> Call:
+    """Says in the record of a job that its handler runs, and lets its unique key go if it holds it until then."""
+    source, record = claimed.source, keys.record(claimed.source.queue, str(job.id))
+    said = job.background
+    lets_go = said is not None and said.unique is not None and said.unique_while == "queued"
+    unique_key = keys.unique(source.queue, str(said.unique)) if said is not None and lets_go else record
+    since = clock.stamp_ms() - int((running_s() - claimed.begun_s) * 1000)
+    fields = ("worker", source.entry.rpartition(".")[0], "since", since, "attempt", job.attempt, *more)
+    head = (claimed.data, RECORD_AGE_MS, str(job.id) if lets_go else "")
+    return Call(scripts.BEGIN, [source.run_key, record, unique_key], [*head, *fields])
+
+
+def begins(link: Link, call: Call) -> bool:
+    """Carries out :func:`begin`. Gives whether the job is still this worker's. Raises :class:`TempestError`."""
+    answer = scripts.run(link, [call])[0]
+    if isinstance(answer, TempestError):
+        raise answer
+    return bool(answer)

@@ -1,0 +1,38 @@
+-- Claims jobs of a queue that has limits, as far as these allow.
+--
+-- KEYS[1]   lane
+-- KEYS[2]   limits of the queue
+-- KEYS[3]   running: which slots were given a job under these limits; those whose run list is empty are free again
+-- KEYS[4]   rate: until when what was started uses up the rate, in µs of Redis time; a tenth of the rate may go at once
+-- KEYS[5…]  run lists of slots that are free
+-- ARGV      the names of these slots: what follows `run:`
+-- RETURN    0 and the jobs, in the order of the run lists; or no job and why: how long to wait for the rate in ms,
+--           -1 the queue is paused, -2 as many run as may
+local limit = redis.call('HMGET', KEYS[2], 'paused', 'concurrency', 'rate', 'per')
+if limit[1] == '1' then return { -1 } end
+local room = #ARGV
+if limit[2] then
+  room = math.min(room, tonumber(limit[2]) - redis.call('SCARD', KEYS[3]))
+  if room <= 0 then return { -2 } end
+end
+local per, every, used = tonumber(limit[4] or '1000'), 0, 0
+if limit[3] then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  every = per * 1000 / tonumber(limit[3])
+  local at_once = math.ceil(limit[3] / 10)
+  used = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), now - every * (at_once - 1))
+  if used > now then return { math.ceil((used - now) / 1000) } end
+  room = math.min(room, math.floor((now - used) / every) + 1)
+end
+local taken = { 0 }
+for i = 1, room do
+  local job = redis.call('LMOVE', KEYS[1], KEYS[4 + i], 'LEFT', 'RIGHT')
+  if not job then break end
+  taken[#taken + 1] = job
+  if limit[2] then redis.call('SADD', KEYS[3], ARGV[i]) end
+end
+if limit[3] and #taken > 1 then
+  redis.call('SET', KEYS[4], string.format('%.0f', used + every * (#taken - 1)), 'PX', per + 1000)
+end
+return taken
