@@ -22,7 +22,7 @@ _SHAPES = {
     "mailbox": re.compile(_PLAIN + "{1,64}"),
     "id": re.compile(_PLAIN + "{1,64}"),
     "group": re.compile(_PLAIN + "{1,64}"),
-    "schedule": re.compile(_PLAIN + "{1,64}"),
+    "schedule": re.compile(_PLAIN + "{1,50}"),
     "key": re.compile("[A-Za-z0-9._/:-]{1,128}"),
     "topic": re.compile("[A-Za-z0-9._/:-]{1,256}"),
 }
