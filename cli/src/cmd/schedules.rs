@@ -37,7 +37,7 @@ async fn list(args: &SchedulesList) -> Result<(), Failure> {
         )
     };
     if args.shown.watch {
-        return show_again(async || Ok::<_, tempest_broker::Error>(table(&HEADINGS, &rows().await?))).await;
+        return show_again(async || Ok(table(&HEADINGS, &rows().await?))).await;
     }
     if args.shown.as_json {
         return print_json(&broker.schedules(&queues).await?.iter().map(as_json).collect());
