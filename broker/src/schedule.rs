@@ -312,7 +312,7 @@ pub(crate) fn job_id(name: &Name, due_ms: u64) -> JobId {
 /// Milliseconds in the largest unit that fits.
 fn interval(ms: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let fits = units.into_iter().find(|(unit, _)| ms >= *unit && ms % unit == 0);
+    let fits = units.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
     fits.map_or_else(|| format!("{ms}ms"), |(unit, name)| format!("{}{name}", ms / unit))
 }
 

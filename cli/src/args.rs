@@ -14,6 +14,7 @@ mod dead;
 mod job;
 mod later;
 mod queues;
+mod schedules;
 mod shown;
 
 use std::{path::PathBuf, time::Duration};
@@ -28,6 +29,9 @@ pub(crate) use dead::{DeadArgs, DeadCommand, DeadList, DeadShow, DeadSome};
 pub(crate) use job::{JobArgs, JobsArgs};
 pub(crate) use later::{LaterArgs, LaterCommand, LaterList, LaterSome};
 pub(crate) use queues::{DrainArgs, LimitArgs, PurgeArgs, QueueArgs, QueuesArgs, QueuesCommand};
+pub(crate) use schedules::{
+    ScheduleAdd, ScheduleNext, ScheduleOne, SchedulesArgs, SchedulesCommand, SchedulesList,
+};
 pub(crate) use shown::Shown;
 
 /// A web front that holds the connections, workers in any language that do the work, and a real Redis in between.
@@ -83,6 +87,9 @@ pub(crate) enum Command {
     /// Show delayed jobs and those that will be tried again; run them now, or delete them
     #[command(after_help = later::HELP, args_conflicts_with_subcommands = true)]
     Later(LaterArgs),
+    /// Show schedules: jobs that are pushed again and again; add, remove, pause or run one
+    #[command(after_help = schedules::HELP, args_conflicts_with_subcommands = true)]
+    Schedules(SchedulesArgs),
     /// Show every worker: alive or gone, its queue, what it runs
     #[command(after_help = WORKERS_HELP)]
     Workers(WorkersArgs),

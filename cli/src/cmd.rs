@@ -15,6 +15,7 @@ pub(crate) mod push;
 pub(crate) mod queues;
 pub(crate) mod reload;
 pub(crate) mod scale;
+pub(crate) mod schedules;
 mod shelf;
 pub(crate) mod up;
 pub(crate) mod workers;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tempest_broker::{Settings, Tls};
+use tempest_broker::{NamedSchedule, Settings, Tls};
 use tempest_front::{AdminConfig, Certificate, FrontConfig, HttpConfig, Proxies, Route, TlsConfig};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
@@ -73,6 +73,7 @@ pub(crate) struct Config {
     values: Vec<Value>,
     pub(crate) routes: Vec<Route>,
     pub(crate) workers: Vec<WorkerSpec>,
+    pub(crate) schedules: Vec<NamedSchedule>,
     certificates: Vec<Certificate>,
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
@@ -110,7 +111,7 @@ impl Config {
             return Err(Failure::usage(wrong));
         }
         let (routes, workers, certificates) = (file.routes, file.workers, file.certificates);
-        let config = Self { values, routes, workers, certificates, file: path };
+        let config = Self { values, routes, workers, schedules: file.schedules, certificates, file: path };
         config.check_together()?;
         Ok(config)
     }

@@ -17,7 +17,9 @@ const TABLES: &str = "
 ## Tables of the file
 
 `[[route]]` says which requests go where; of several routes for one path the first that takes the method wins. Without any, `/sub/{topic…}`
-is EventSource and all else goes to queue `default`. `[[worker]]` is what `tempest up` starts. `[[certificate]]`
+is EventSource and all else goes to queue `default`. `[[worker]]` is what `tempest up` starts. `[[schedule]]` pushes a job again and again;
+those of the file are written at the start and with each reload, those that left it are removed, and one that was paused by hand
+stays paused. A file without any leaves schedules alone, but for those it had before a reload. `[[certificate]]`
 are certificates of TLS besides that of `[tls]`; clients get the one for the name they ask for.
 ";
 
@@ -36,9 +38,12 @@ pub(crate) fn page() -> String {
         page += &row(setting);
     }
     page += TABLES;
-    for (title, entries) in
-        [("[[route]]", file::ROUTE), ("[[worker]]", file::WORKER), ("[[certificate]]", file::CERTIFICATE)]
-    {
+    for (title, entries) in [
+        ("[[route]]", file::ROUTE),
+        ("[[worker]]", file::WORKER),
+        ("[[schedule]]", file::SCHEDULE),
+        ("[[certificate]]", file::CERTIFICATE),
+    ] {
         page += &table(title, entries);
     }
     page

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tempest_broker::NamedSchedule;
 use tempest_front::{Certificate, Route};
 use tempest_supervisor::WorkerSpec;
 use toml::{
@@ -12,13 +13,16 @@ use toml::{
 use crate::setting::{Kind, SETTINGS, Setting};
 
 mod certificate;
+mod json;
 mod key;
 mod route;
+mod schedule;
 mod worker;
 
 pub(crate) use certificate::KEYS as CERTIFICATE;
 pub(crate) use key::{Entry, Shape};
 pub(crate) use route::KEYS as ROUTE;
+pub(crate) use schedule::KEYS as SCHEDULE;
 pub(crate) use worker::KEYS as WORKER;
 
 /// The file that is read when none is named.
@@ -31,6 +35,7 @@ pub(crate) struct File {
     pub(crate) values: Vec<(&'static Setting, String, String)>,
     pub(crate) routes: Vec<Route>,
     pub(crate) workers: Vec<WorkerSpec>,
+    pub(crate) schedules: Vec<NamedSchedule>,
     /// Besides the one of `[tls]`.
     pub(crate) certificates: Vec<Certificate>,
 }
@@ -110,6 +115,12 @@ impl Reader<'_> {
                         file.workers.extend(worker);
                     }
                 }
+                "schedule" => {
+                    for (at, entry) in self.entries(name, value) {
+                        let schedule = self.schedule(at, entry, &file.schedules);
+                        file.schedules.extend(schedule);
+                    }
+                }
                 "certificate" => {
                     for (at, entry) in self.entries(name, value) {
                         file.certificates.extend(self.certificate(at, entry));
@@ -118,7 +129,11 @@ impl Reader<'_> {
                 section if is_section(section) => self.section(section, value, file),
                 _ => {
                     let known = SETTINGS.iter().map(|setting| setting.section_and_key().0);
-                    self.unknown(key, "the file", known.chain(["route", "worker", "certificate"]));
+                    self.unknown(
+                        key,
+                        "the file",
+                        known.chain(["route", "worker", "schedule", "certificate"]),
+                    );
                 }
             }
         }

@@ -82,6 +82,7 @@ async fn run(command: Command, given: Given) -> Result<(), Failure> {
         Command::Job(args) => Box::pin(cmd::job::run(&args)).await,
         Command::Dead(args) => Box::pin(cmd::dead::run(&args)).await,
         Command::Later(args) => Box::pin(cmd::later::run(&args)).await,
+        Command::Schedules(args) => Box::pin(cmd::schedules::run(&args)).await,
         Command::Workers(args) => cmd::workers::run(&args).await,
         Command::Reload(args) => cmd::reload::run(&args).await,
         Command::Scale(args) => cmd::scale::run(&args).await,

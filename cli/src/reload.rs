@@ -1,5 +1,6 @@
 //! A changed configuration for what runs: all that can be put in force, or nothing; and one line that says what.
 
+use tempest_broker::{AppliedSchedules, Broker};
 use tempest_front::{Handle, Reloaded};
 use tempest_supervisor::{Applied, Orders};
 use tracing::{error, info};
@@ -19,6 +20,7 @@ pub(crate) struct Reloader<'a> {
     /// Reads it anew, from all its sources.
     pub(crate) load: &'a (dyn Fn() -> Result<Config, Failure> + Sync),
     pub(crate) front: Handle,
+    pub(crate) broker: Broker,
     pub(crate) log: &'a Log,
     /// The workers of the file, if this process runs them.
     pub(crate) workers: Option<Orders>,
@@ -44,9 +46,16 @@ impl Reloader<'_> {
         let routes = self.front.reload(new.front())?;
         self.log.reload(&new);
         let applied = self.apply(&new).await;
+        let schedules = self.apply_schedules(&new).await.unwrap_or_else(|error| {
+            error!("schedules are not changed: {error}; reload again when Redis serves");
+            // What is to be removed is known by what is in force.
+            new.schedules.clone_from(&self.config.schedules);
+            AppliedSchedules::default()
+        });
         let (later, now): (Vec<_>, Vec<_>) =
             self.config.changes(&new).into_iter().partition(|(old, _)| needs_restart(old.setting.key));
-        let mut said = vec![shown(&now), shown_routes(&routes), shown_workers(&applied)];
+        let mut said =
+            vec![shown(&now), shown_routes(&routes), shown_workers(&applied), shown_schedules(&schedules)];
         said.retain(|part| !part.is_empty());
         let mut line = match said.is_empty() {
             true => "reloaded: nothing has changed".to_owned(),
@@ -62,6 +71,15 @@ impl Reloader<'_> {
         Ok(applied)
     }
 
+    /// Writes the schedules of this configuration.
+    async fn apply_schedules(&self, new: &Config) -> Result<AppliedSchedules, tempest_broker::Error> {
+        let had_some = !self.config.schedules.is_empty();
+        if new.schedules.is_empty() && !had_some {
+            return Ok(AppliedSchedules::default());
+        }
+        self.broker.apply_schedules(&new.schedules, had_some).await
+    }
+
     /// Has the supervisor run the workers of this configuration.
     async fn apply(&self, new: &Config) -> Applied {
         match &self.workers {
@@ -72,6 +90,27 @@ impl Reloader<'_> {
             _ => Applied::default(),
         }
     }
+}
+
+/// Writes the schedules of a configuration, at the start of a front.
+///
+/// Errors: Redis is away or refuses.
+pub(crate) async fn write_schedules(config: &Config, broker: &Broker) -> Result<(), Failure> {
+    if config.file.is_none() {
+        return Ok(());
+    }
+    let applied = broker.apply_schedules(&config.schedules, false).await?;
+    let said = shown_schedules(&applied);
+    if !said.is_empty() {
+        info!("{said}");
+    }
+    if !applied.left.is_empty() {
+        let left = applied.left.join(", ");
+        info!(
+            "schedules of another tempest.toml: {left}; those that should fire no more: tempest schedules remove"
+        );
+    }
+    Ok(())
 }
 
 /// `front.timeout_ms 30000 → 5000, …`
@@ -88,6 +127,11 @@ fn shown_routes(routes: &Reloaded) -> String {
 fn shown_workers(workers: &Applied) -> String {
     let Applied { added, removed, changed, scaled } = workers;
     shown_names("workers", &[("new", added), ("gone", removed), ("changed", changed), ("scaled", scaled)])
+}
+
+fn shown_schedules(schedules: &AppliedSchedules) -> String {
+    let AppliedSchedules { added, removed, changed, left: _ } = schedules;
+    shown_names("schedules", &[("new", added), ("gone", removed), ("changed", changed)])
 }
 
 /// `routes new: /mail, /news; routes gone: /old`

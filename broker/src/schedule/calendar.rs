@@ -6,7 +6,7 @@
 use croner::{
     Cron,
     errors::CronError,
-    parser::{CronParser, Seconds, Year},
+    parser::{CronParser, CronParserBuilder, Seconds, Year},
 };
 use jiff::{
     Timestamp,
@@ -27,6 +27,9 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
+
+/// The fields of a pattern; the first may be absent.
+const FIELDS: [&str; 6] = ["second", "minute", "hour", "day", "month", "weekday"];
 
 /// An interval of more than a year is a mistake.
 const EVERY_MS_MAX: u64 = 366 * 24 * 3_600_000;
@@ -69,8 +72,8 @@ impl Calendar {
         }
         // As Vixie cron has it: both must fit as soon as one of them begins with a star, else one of them is enough.
         let both = days.starts_with('*') || weekdays.starts_with('*');
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).dom_and_dow(both);
-        let cron = parser.build().parse(written).map_err(|error| reason(pattern, &error))?;
+        let parser = parser().dom_and_dow(both);
+        let cron = parser.build().parse(written).map_err(|error| reason(pattern, &fields, &error))?;
         let calendar = Self::Cron { cron: Box::new(cron), by_the_clock: hours.starts_with('*'), zone };
         match calendar.after(0) {
             Some(_) => Ok(calendar),
@@ -113,17 +116,31 @@ fn count(pattern: &str) -> String {
     )
 }
 
-/// What the crate finds wrong, without what it calls itself.
-fn reason(pattern: &str, error: &CronError) -> String {
-    let told = match error {
-        CronError::InvalidPattern(told)
-        | CronError::IllegalCharacters(told)
-        | CronError::ComponentError(told) => {
-            told.trim_end_matches('.').replace("CronPattern contains", "it has")
-        }
+/// What is wrong with a pattern: the first of its fields that is no good, and why.
+fn reason(pattern: &str, fields: &[&str], error: &CronError) -> String {
+    let names = &FIELDS[FIELDS.len() - fields.len()..];
+    let wrong = fields.iter().enumerate().find_map(|(at, field)| {
+        let mut alone = vec!["*"; fields.len()];
+        alone[at] = field;
+        let error = parser().build().parse(&alone.join(" ")).err()?;
+        Some(format!("{} {field:?}: {}", names[at], told(&error)))
+    });
+    format!("{pattern:?} is no cron pattern: {}", wrong.unwrap_or_else(|| told(error)))
+}
+
+/// The words of the crate, without what it calls itself.
+fn told(error: &CronError) -> String {
+    let text = match error {
+        CronError::InvalidPattern(text)
+        | CronError::IllegalCharacters(text)
+        | CronError::ComponentError(text) => text.clone(),
         other => other.to_string(),
     };
-    format!("{pattern:?} is no cron pattern: {told}")
+    text.trim_end_matches('.').replace("CronPattern contains", "it has").to_lowercase()
+}
+
+fn parser() -> CronParserBuilder {
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Optional)
 }
 
 /// The next wall time of a pattern.

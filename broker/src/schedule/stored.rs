@@ -75,6 +75,11 @@ pub struct ScheduleState {
 }
 
 impl ScheduleState {
+    /// What stands in Redis, with all that is not known here; none if it is no JSON.
+    pub fn definition(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.text).ok()
+    }
+
     /// Whether a configuration wrote it.
     pub fn is_from_file(&self) -> bool {
         Definition::read(&self.text).is_ok_and(|definition| definition.is_from_file())

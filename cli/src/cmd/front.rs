@@ -12,7 +12,7 @@ use crate::{
     given::Given,
     log::{self, Log},
     output::print,
-    reload::Reloader,
+    reload::{Reloader, write_schedules},
     service,
     signals::{Signals, Told},
     successor::Origin,
@@ -52,6 +52,7 @@ impl Start<'_> {
         let (sockets, waiting) = given.split();
         let broker = Broker::connect(config.broker(None, "tempest front")).await?;
         let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
+        write_schedules(&config, &broker).await?;
         for url in front.urls() {
             print(format!("front {url}\n").as_bytes())?;
         }
@@ -65,7 +66,7 @@ impl Start<'_> {
         let mut running = tokio::spawn(front.run(stop.clone()));
         waiting.ready();
         tokio::select! {
-            () = self.obey(config, handle) => {}
+            () = self.obey(config, handle, broker.clone()) => {}
             ended = &mut running => {
                 ended.map_err(|error| Failure::new(format!("the front failed: {error}")))?;
                 return Err(Failure::new("the front has ended by itself"));
@@ -78,9 +79,9 @@ impl Start<'_> {
     }
 
     /// Does what signals say until this front has to stop.
-    async fn obey(&self, config: Config, front: Handle) {
+    async fn obey(&self, config: Config, front: Handle, broker: Broker) {
         let (load, log) = (self.load, &self.log);
-        let mut reloader = Reloader { config, load, front: front.clone(), log, workers: None };
+        let mut reloader = Reloader { config, load, front: front.clone(), broker, log, workers: None };
         loop {
             match self.signals.told().await {
                 Told::Reload => drop(reloader.reload().await), // it was said how that went

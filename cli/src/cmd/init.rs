@@ -39,6 +39,17 @@ queue = "default"
 # beat = true                         # for a worker without SDK: the supervisor holds its lease (TEMPEST_WORKER_ID)
 # memory_mib_max = 512                # beyond a limit it is replaced, the next one first; also age_ms_max, jobs_max
 # run_ms_max = 60000                  # a job that runs longer costs its worker; also stall_ms_max
+
+# Schedules: jobs that are pushed again and again, once however many fronts there are. tempest schedules shows them.
+#
+# [[schedule]]
+# name = "nightly"
+# queue = "default"
+# cron = "30 2 * * *"                 # minute hour day month weekday, or @hourly; or every_ms = 60000 instead
+# zone = "Europe/Berlin"              # absent: UTC
+# action = "report"
+# args = { days = 1 }                 # any value
+# missed = "once"                     # what nobody was there for: skip, once, all
 "#;
 
 pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
@@ -119,6 +130,6 @@ mod tests {
         for (setting, value, _) in &file.values {
             assert_eq!(value, setting.default, "{}", setting.key);
         }
-        assert_eq!(file.workers.len(), 1);
+        assert_eq!((file.workers.len(), file.schedules.len()), (1, 1));
     }
 }

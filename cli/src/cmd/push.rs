@@ -32,7 +32,7 @@ pub(crate) async fn run(args: &PushArgs) -> Result<(), Failure> {
 }
 
 /// The arguments of the job, kept as they were written.
-fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
+pub(super) fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
     let text = match json {
         Some("-") => {
             let mut text = String::new();

@@ -25,7 +25,7 @@ use crate::{
     orders::{Answering, Orders},
     output::{print, printer},
     private_redis::{PrivateRedis, Wish},
-    reload::Reloader,
+    reload::{Reloader, write_schedules},
     service,
     signals::{Signals, Told},
     traces::Traces,
@@ -108,6 +108,7 @@ async fn serve(
     let broker = Broker::connect(config.broker(redis.map(PrivateRedis::url), "tempest up")).await?;
     loaded(&broker).await?;
     let front = Front::bind_with(broker.clone(), config.front(), sockets).await?;
+    write_schedules(&config, &broker).await?;
     let (urls, admin, handle) = (front.urls(), front.admin_urls(), front.handle());
 
     let (front_stop, workers_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -124,7 +125,7 @@ async fn serve(
     print(say(&broker, redis, [&urls, &admin], &config).as_bytes())?;
     waiting.ready();
     let early = tokio::select! {
-        () = start.obey(config, handle, rolling) => None,
+        () = start.obey(config, handle, broker.clone(), rolling) => None,
         ended = &mut front => Some(ended),
     };
     service::stopping();
@@ -145,9 +146,9 @@ async fn serve(
 
 impl Start<'_> {
     /// Does what signals, changed files and commands say until the cluster has to stop.
-    async fn obey(&self, config: Config, front: Handle, mut rolling: Rolling) {
+    async fn obey(&self, config: Config, front: Handle, broker: Broker, mut rolling: Rolling) {
         let workers = Some(rolling.workers.clone());
-        let mut reloader = Reloader { config, load: self.load, front, log: &self.log, workers };
+        let mut reloader = Reloader { config, load: self.load, front, broker, log: &self.log, workers };
         loop {
             tokio::select! {
                 biased;

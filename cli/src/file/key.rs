@@ -20,6 +20,8 @@ pub(crate) enum Shape {
     Truth,
     /// A table of texts under any names.
     Fields,
+    /// Whatever JSON can say.
+    Any,
     /// A table of these keys.
     Table(&'static [Entry]),
 }
@@ -35,6 +37,7 @@ impl Shape {
             Self::Integer => "whole number",
             Self::Truth => "true or false",
             Self::Fields => "table of texts",
+            Self::Any => "any value",
             Self::Table(_) => "table",
         }
     }

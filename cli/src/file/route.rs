@@ -105,6 +105,7 @@ impl Reader<'_> {
                 };
                 value.as_table()?.iter().map(field).collect::<Option<Map<_, _>>>().map(Json::Object)
             }),
+            Shape::Any => self.json(name, value),
             Shape::Table(keys) => match value.get_ref().as_table() {
                 Some(table) => Some(Json::Object(self.table(&format!("{name} of a route"), keys, table))),
                 None => self.expected(value, name, "a table: { … }", |_| None),

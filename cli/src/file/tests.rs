@@ -149,3 +149,81 @@ fn a_share_is_a_number_with_or_without_a_point() {
     assert_eq!(mistakes("[trace]\nsample = \"all\""), ["tempest.toml:2: trace.sample must be a number"]);
     assert_eq!(mistakes("[trace]\nsample = nan").len(), 1);
 }
+
+#[test]
+fn schedules_are_read() {
+    let file = written(
+        r#"
+[[schedule]]
+name = "nightly"
+queue = "reports"
+cron = "30 2 * * *"
+zone = "Europe/Berlin"
+action = "report"
+args = { days = 1, names = ["a", true, 1.5, 2026-01-01] }
+lane = "low"
+attempts = 5
+ttl_ms = 60_000
+keep_ms = 1000
+missed = "all"
+[[schedule]]
+name = "nightly"
+every_ms = 30000
+action = "check"
+"#,
+    );
+    let schedules = read(&file.path).unwrap().schedules;
+    let shown: Vec<_> = schedules.iter().map(|it| format!("{}/{}", it.queue, it.name)).collect();
+    assert_eq!(shown, ["reports/nightly", "default/nightly"]);
+    assert_eq!(
+        serde_json::to_value(schedules[0].schedule.definition()).unwrap(),
+        serde_json::json!({
+            "cron": "30 2 * * *", "zone": "Europe/Berlin", "action": "report", "lane": "low", "attempts": 5,
+            "args": {"days": 1, "names": ["a", true, 1.5, "2026-01-01"]}, "ttl_ms": 60000, "keep": 1000, "missed": "all",
+        })
+    );
+}
+
+#[test]
+fn mistakes_of_schedules_are_said_where_they_stand() {
+    let lines = mistakes(
+        r#"
+[[schedule]]
+name = "a b"
+colour = "red"
+[[schedule]]
+name = "one"
+cron = "61 * * * *"
+zone = "Mars"
+action = "x"
+lane = "urgent"
+keep_ms = 9_999_999_999
+[[schedule]]
+name = "two"
+action = "x"
+args = nan
+[[schedule]]
+name = "three"
+action = "x"
+every_ms = 1000
+[[schedule]]
+name = "three"
+action = "x"
+"#,
+    );
+    assert_eq!(
+        lines,
+        [
+            "tempest.toml:2: [[schedule]] needs action",
+            "tempest.toml:3: a schedule name cannot contain ' ': \"a b\"",
+            "tempest.toml:4: [[schedule]] has no colour",
+            "tempest.toml:7: cron: \"61 * * * *\" is no cron pattern: minute \"61\": number out of bounds",
+            "tempest.toml:8: zone: \"Mars\" is no time zone of the IANA, like Europe/Berlin or UTC",
+            "tempest.toml:10: lane: lane is high, normal or low, not \"urgent\"",
+            "tempest.toml:11: keep_ms: must be at most 2592000000 ms, 30 days",
+            "tempest.toml:15: args: JSON has no nan",
+            "tempest.toml:20: cron: it says neither cron nor every_ms, so it would never fire",
+            "tempest.toml:20: two schedules of queue default are named three",
+        ]
+    );
+}

@@ -18,6 +18,7 @@ mod publish;
 mod push;
 mod queues;
 mod rolling;
+mod schedules;
 mod shop;
 mod signals;
 mod up;

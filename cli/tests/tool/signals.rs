@@ -68,7 +68,7 @@ impl Running {
     }
 
     /// Writes another configuration and has it read.
-    fn reload(&self, file: &str) {
+    pub(crate) fn reload(&self, file: &str) {
         self.shop.write("tempest.toml", file);
         self.said.lock().expect("no panic").clear();
         self.signal(Signal::HUP);

@@ -153,9 +153,10 @@ fn mistakes_are_told_in_a_line() {
         ("* * * *", "five fields"),
         ("0 0 0 1 1 * 2026", "five fields"),
         ("@reboot", "@hourly"),
-        ("61 * * * *", "out of bounds"),
-        ("* 24 * * *", "out of bounds"),
-        ("x * * * *", "'X'"),
+        ("61 * * * *", "minute \"61\": number out of bounds"),
+        ("0 * 24 * * *", "hour \"24\": "),
+        ("x * * * *", "minute \"x\": "),
+        ("* * * * mon-xyz", "weekday \"mon-xyz\": "),
         ("*/0 * * * *", "no cron pattern"),
         ("0 0 30 2 *", "never comes"),
     ] {
