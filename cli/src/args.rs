@@ -13,6 +13,8 @@ macro_rules! with_find_help {
 mod dead;
 mod job;
 mod later;
+mod moment;
+mod push;
 mod queues;
 mod schedules;
 mod shown;
@@ -21,13 +23,14 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tempest_broker::acl::Role;
-use tempest_protocol::{Action, JobId, Lane, Queue, Topic};
+use tempest_protocol::{JobId, Lane, Queue, Topic};
 
 use crate::{flags::Flags, setting::used};
 
 pub(crate) use dead::{DeadArgs, DeadCommand, DeadList, DeadShow, DeadSome};
 pub(crate) use job::{JobArgs, JobsArgs};
 pub(crate) use later::{LaterArgs, LaterCommand, LaterList, LaterSome};
+pub(crate) use push::PushArgs;
 pub(crate) use queues::{DrainArgs, LimitArgs, PurgeArgs, QueueArgs, QueuesArgs, QueuesCommand};
 pub(crate) use schedules::{
     ScheduleAdd, ScheduleNext, ScheduleOne, SchedulesArgs, SchedulesCommand, SchedulesList,
@@ -64,7 +67,7 @@ pub(crate) enum Command {
     #[command(after_help = FRONT_HELP)]
     Front(FrontArgs),
     /// Push a job to a queue, and wait for its reply if told to
-    #[command(after_help = PUSH_HELP)]
+    #[command(after_help = push::HELP)]
     Push(PushArgs),
     /// Cancel a job wherever it is: take it out of its queue, or tell the worker that runs it
     #[command(after_help = CANCEL_HELP)]
@@ -138,18 +141,6 @@ gives (LISTEN_FDS) are used instead of listening.
 Examples:
   tempest front --redis-url redis://10.0.0.5:6379 --listen 0.0.0.0:80
   tempest front --config prod.toml"
-);
-
-const PUSH_HELP: &str = with_find_help!(
-    "\
-JSON is one value, the arguments of the job; absent is null, - is read from standard input. Without --wait the id of
-the job is printed; with it the result, or the body of an HTTP reply. Exit code: 0 done, 1 failed, 2 called wrongly.
-
-Examples:
-  tempest push mail welcome '{\"to\":\"bob@example.org\"}'
-  tempest push default echo '[1,2,3]' --wait --timeout 5s
-  tempest push default url '{\"method\":\"GET\",\"url\":\"/\",\"headers\":{}}' --wait
-  echo '\"big\"' | tempest push default echo - --lane low"
 );
 
 const CANCEL_HELP: &str = with_find_help!(
@@ -273,37 +264,6 @@ pub(crate) struct FileArgs {
     /// The configuration file; absent: ./tempest.toml if it is there \[TEMPEST_CONFIG\]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-}
-
-/// `tempest push`.
-#[derive(Args, Debug)]
-pub(crate) struct PushArgs {
-    /// The queue
-    #[arg(value_parser = name::<Queue>)]
-    pub(crate) queue: Queue,
-    /// The handler the job is for
-    #[arg(value_parser = name::<Action>)]
-    pub(crate) action: Action,
-    /// Its arguments, one JSON value; - reads standard input [default: null]
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) json: Option<String>,
-    /// Wait for the reply and print it
-    #[arg(long, short)]
-    pub(crate) wait: bool,
-    /// Nobody waits longer than this: 500ms, 5s, 2m [default with --wait: 30s, else never]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub(crate) timeout: Option<Duration>,
-    /// Priority lane: high, normal or low
-    #[arg(long, value_parser = name::<Lane>, default_value = "normal")]
-    pub(crate) lane: Lane,
-    /// Its id [default: a new one]
-    #[arg(long, value_parser = name::<JobId>)]
-    pub(crate) id: Option<JobId>,
-    /// Print one JSON object
-    #[arg(long = "json")]
-    pub(crate) as_json: bool,
-    #[command(flatten)]
-    pub(crate) flags: Flags<{ used::CONNECT }>,
 }
 
 /// `tempest cancel`.

@@ -1,20 +1,22 @@
 //! `tempest push`
 
+mod background;
+
 use std::{io::Read, time::Duration};
 
 use bytes::Bytes;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 use tempest_broker::{Broker, Caps};
 use tempest_protocol::{Action, Content, Encoding, Envelope, Job, JobId, Keys, Raw, Reply, limits};
 
-use crate::{
-    args::PushArgs,
-    failure::Failure,
-    output::{print, print_json},
-    signals::Signals,
-};
+use crate::{args::PushArgs, failure::Failure, output::print, signals::Signals};
 
 pub(crate) async fn run(args: &PushArgs) -> Result<(), Failure> {
+    if args.many {
+        let broker = super::connect(&args.flags).await?;
+        broker.announce(std::slice::from_ref(&args.queue)).await?;
+        return background::many(args, &broker).await;
+    }
     let value = arguments(args.json.as_deref())?;
     let signals = Signals::listen()?;
     let broker = super::connect(&args.flags).await?;
@@ -23,12 +25,7 @@ pub(crate) async fn run(args: &PushArgs) -> Result<(), Failure> {
         let waited = Box::pin(push_and_wait(args, &value, &broker, &signals));
         return signals.guard(waited).await;
     }
-    let (frame, id) = frame(args, &value, &broker, None)?;
-    let depth = broker.push(&args.queue, args.lane, &frame, &Caps::default()).await?;
-    if args.as_json {
-        return print_json(&json!({ "id": id.as_str(), "queue": args.queue.as_str(), "depth": depth }));
-    }
-    print(format!("{id}\n").as_bytes())
+    background::one(args, &value, &broker).await
 }
 
 /// The arguments of the job, kept as they were written.
@@ -44,7 +41,12 @@ pub(super) fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
         Some(text) => text.to_owned(),
         None => "null".to_owned(),
     };
-    let value: Box<RawValue> = serde_json::from_str(&text).map_err(|error| {
+    checked(&text)
+}
+
+/// A JSON text that a worker can read.
+fn checked(text: &str) -> Result<Box<RawValue>, Failure> {
+    let value: Box<RawValue> = serde_json::from_str(text).map_err(|error| {
         Failure::usage([format!("the arguments are not JSON: {error}; a text needs quotes: '\"text\"'")])
     })?;
     // What no worker could read is refused here, where somebody can mend it.
@@ -54,12 +56,8 @@ pub(super) fn arguments(json: Option<&str>) -> Result<Box<RawValue>, Failure> {
     Ok(value)
 }
 
-fn frame(
-    args: &PushArgs,
-    value: &RawValue,
-    broker: &Broker,
-    reply_to: Option<&str>,
-) -> Result<(Bytes, JobId), Failure> {
+/// The envelope of a job that nobody waits for yet, and its id.
+fn envelope(args: &PushArgs, broker: &Broker) -> Result<(Envelope, JobId), Failure> {
     let id = match &args.id {
         Some(id) => id.clone(),
         None => JobId::new(uuid::Uuid::now_v7().to_string()).map_err(wrong)?,
@@ -67,12 +65,10 @@ fn frame(
     let now_ms = broker.now_ms();
     let mut envelope = Envelope::new(args.action.clone());
     envelope.id = Some(id.clone());
-    envelope.reply_to = reply_to.map(str::to_owned);
     envelope.lane = args.lane;
     envelope.queued_at_ms = Some(now_ms);
     envelope.deadline_ms = limit(args).map_or(0, |limit| now_ms + millis(limit));
-    let frame = envelope.encode(&Raw::encode(Encoding::Json, &value).map_err(wrong)?);
-    Ok((frame, id))
+    Ok((envelope, id))
 }
 
 fn wrong(error: tempest_protocol::Error) -> Failure {
@@ -95,7 +91,9 @@ async fn push_and_wait(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let inbox = broker.open_inbox("push").await?;
-    let (frame, id) = frame(args, value, broker, Some(inbox.key()))?;
+    let (mut envelope, id) = envelope(args, broker)?;
+    envelope.reply_to = Some(inbox.key().to_owned());
+    let frame = envelope.encode(&Raw::encode(Encoding::Json, &value).map_err(wrong)?);
     let mut waiter = inbox.expect(&id);
     let limit = limit(args).unwrap_or(limits::HTTP_DEADLINE);
     let depth = broker.push(&args.queue, args.lane, &frame, &Caps::default()).await?;

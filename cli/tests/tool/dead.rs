@@ -16,7 +16,8 @@ fn scene() -> (Server, Shop) {
 
 fn now_ms(server: &Server) -> u64 {
     let time = server.cli("TIME").list();
-    String::from_utf8(time[0].clone()).unwrap().parse::<u64>().unwrap() * 1_000
+    let seconds = String::from_utf8_lossy(&time[0]).into_owned();
+    seconds.parse::<u64>().expect("seconds") * 1_000
 }
 
 /// A job that died so many seconds ago.
@@ -34,7 +35,7 @@ fn words(text: &str) -> Vec<Vec<&str>> {
 }
 
 fn ids(told: &Value) -> Vec<&str> {
-    told.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap_or("-")).collect()
+    told.as_array().expect("a list").iter().map(|job| job["id"].as_str().unwrap_or("-")).collect()
 }
 
 #[test]
