@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from conftest import Process, Server, until
+from conftest import Process, Proxy, Server, until
 from tempest import CallFailed, Client, Draft, NoSuchJob, NotUnique, Record, chain
 from tempest.limits import DEAD_AGE_MS
 
@@ -317,3 +318,67 @@ def test_arguments_that_do_not_fit_are_final(server: Server, client: Client, sta
     assert (found.code, found.message) == ("bad_job", "args.to.name is text, not 7")
     with pytest.raises(CallFailed, match=r"bad_job: args\.weight_kg is missing"):
         client.call("default", "typed", {"to": {"name": "Bob"}})
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_of_background_jobs_under_random_cuts_has_no_loss(
+    server: Server, proxy: Proxy, client: Client, start: Start
+) -> None:
+    start(proxy.url, TEMPEST_LANES="high,normal")
+    proxy.chance = 0.02
+    count = 120
+    kept = client.push_many(
+        "default",
+        [Draft("echo", n, keep_s=60, lane="high" if n % 3 else "normal", key="k" if n % 40 == 7 else None)
+         for n in range(count)],
+    )  # fmt: skip
+    chained = [chain(Draft("echo", n), Draft("echo", n + 1), Draft("input", keep_s=60, id=f"l{n}")) for n in range(20)]
+    client.push_many("default", chained)
+    group = client.group("default", [Draft("echo", n) for n in range(30)], Draft("input", keep_s=60))
+    try:
+        assert [result_of(client, each) for each in kept] == list(range(count))
+        assert [result_of(client, f"l{n}")["input"] for n in range(20)] == list(range(1, 21))
+        assert result_of(client, group.then)["input"] == list(range(30))
+    finally:
+        proxy.chance = 0.0
+    assert proxy.cuts > 10
+    until(lambda: not any(":run:" in key for key in left(server)))
+
+
+def result_of(client: Client, job_id: str) -> Any:
+    until(lambda: client.job("default", job_id), 30)
+    return client.result("default", job_id, timeout_s=30)
+
+
+@pytest.mark.parametrize("action", ["echo", "fail"])
+def test_an_end_whose_answer_was_cut_comes_once(
+    server: Server, proxy: Proxy, client: Client, start: Start, action: str
+) -> None:
+    start(proxy.url)
+    proxy.cut_on = b"done_at" if action == "echo" else b"died_at"
+    following = Draft("echo", id="next", keep_s=60)
+    job_id = client.push("default", action, 1, attempts=1, keep_s=60, then=following)
+    until(lambda: proxy.cuts == 1)
+    with contextlib.suppress(CallFailed):
+        assert client.result("default", job_id, timeout_s=10) == 1
+    until(lambda: not any(":run:" in key for key in left(server)))
+    assert server.redis.zcard(f"{LANE}:dead") == (action == "fail")
+    assert (client.job("default", "next") is None) == (action == "fail")
+
+
+def test_a_job_that_was_taken_away_changes_nothing(server: Server, client: Client, start: Start, marks: Marks) -> None:
+    start(server.url)
+    job_id = client.push("default", "until", "go", keep_s=60)
+    record(client, job_id, "running")
+    (run_key,) = server.redis.keys(f"{LANE}:run:*")
+    server.redis.delete(run_key)
+    server.redis.hset(f"{LANE}:job:{job_id}", "state", "waiting")
+    server.redis.set("go", 1)
+    second = client.push("default", "echo", 2, keep_s=60)
+    assert client.result("default", second, timeout_s=10) == 2
+    found = client.job("default", job_id)
+    assert found is not None
+    assert found.state == "waiting", "whoever took it away says what becomes of it"
+    assert not server.redis.exists(f"{LANE}:job:{job_id}:result")

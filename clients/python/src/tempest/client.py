@@ -50,6 +50,11 @@ class Client:
         self._lock = threading.Lock()
         self._mailbox: Mailbox | None = None
 
+    @property
+    def bus(self) -> Bus:
+        """What it asks Redis with, for what it has no method for."""
+        return self._bus
+
     def push(
         self,
         queue: str,

@@ -34,6 +34,8 @@ class Context:
         """Somebody cancelled it: a client that left, or a person."""
         self.is_late = False
         """Somebody has seen its deadline pass; a clock that is set back changes nothing."""
+        self.entry = ""
+        """``<worker>.<slot>`` that runs it."""
         self.telling: Callable[..., Call] | None = None
         """Says in its record that it runs, and more fields; none: it has no record."""
         self.was_told_of = False
@@ -119,6 +121,11 @@ class Context:
             except IndexError:  # another thread was quicker
                 return
             wake()
+
+    @property
+    def worker(self) -> str:
+        """Id of the worker that runs it."""
+        return self.entry.rpartition(".")[0]
 
     @property
     def input(self) -> Any:

@@ -218,6 +218,7 @@ class Desk:
 
     def _context(self, claimed: Claimed, job: Job) -> Context:
         context = Context(job, claimed.source.queue, self._bus, self.clock, claimed.begun_s)
+        context.entry = claimed.source.entry
         if has_record(job):
             context.telling = functools.partial(begin, self._keys, claimed, job, self.clock)
         return context

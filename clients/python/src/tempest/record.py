@@ -54,7 +54,8 @@ class Record:
         return self.state in ("done", "dead")
 
 
-def _record_of(job_id: str, pairs: list[bytes]) -> Record:
+def record_of(job_id: str, pairs: list[bytes]) -> Record:
+    """Reads a record from its names and values."""
     texts = [each.decode(errors="replace") for each in pairs]
     found = dict(zip(texts[::2], texts[1::2], strict=True))
     known: dict[str, Any] = {name: found.pop(name) for name in _TEXTS if name in found}
@@ -84,7 +85,7 @@ class Records:
     def record(self, queue: str, job_id: str) -> Record | None:
         """The record of a job; none: there is none."""
         pairs = self._bus.ask_again("HGETALL", self._bus.keys.record(*_checked(queue, job_id)))
-        return _record_of(job_id, pairs) if pairs else None
+        return record_of(job_id, pairs) if pairs else None
 
     def log(self, queue: str, job_id: str) -> list[str]:
         """The lines that it wrote, the oldest first."""
