@@ -1,0 +1,1 @@
+"""Background jobs of Tempest beside those of BullMQ, Celery and RQ (see README.md)."""
