@@ -77,6 +77,8 @@ metrics! {
         "Jobs of this front by what became of them: answered, failed, worker_lost, timeout, cancelled, queue_full, no_worker, redis_away.";
     JobsAwaited "tempest_jobs_awaited" Gauge []
         "Jobs of this front whose reply is waited for.";
+    JobsPushed "tempest_jobs_pushed" Counter ["queue", "outcome"]
+        "Background jobs that routes of this front pushed, by what became of that: pushed, known, queue_full, redis_away, failed.";
     JobsWaiting "tempest_jobs_waiting" Gauge ["queue", "lane"]
         "Jobs of the whole cluster that wait in a lane.";
     JobsWaitingBytes "tempest_jobs_waiting_bytes" Gauge ["queue", "lane"]
