@@ -150,7 +150,7 @@ Counters begin at 0 with the process. A metric without a value yet has its descr
 What is said of *the whole cluster* is what this front last saw of it, at most two seconds ago: every front tells the same, so take `max`
 over fronts, not `sum`. It is absent while Redis is away. Everything else is of this front alone: take `sum`.
 
-`route` is host and path pattern as configured, `target` is `queue`, `topic` or `static`; both are absent where no route was found. Labels never hold what clients
+`route` is host and path pattern as configured, `target` is `queue`, `background`, `jobs`, `topic` or `static`; both are absent where no route was found. Labels never hold what clients
 chose: the number of values is bounded by the configuration and by the queues there are (the first 1000 by name).
 
 | metric | kind | labels | meaning |
