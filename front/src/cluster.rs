@@ -22,7 +22,8 @@ use crate::{
     Error, FrontConfig, Route, Sub, Work,
     limits::Census,
     load::Load,
-    metrics::{Jobs, Metrics},
+    metrics::{Jobs, Metrics, Pushes},
+    push::Push,
     trace::Tracer,
     wheel::Wheel,
 };
@@ -77,6 +78,8 @@ pub(crate) struct QueueState {
     pub(crate) load: Load,
     /// What became of its jobs.
     pub(crate) jobs: Jobs,
+    /// What became of pushes of background jobs.
+    pub(crate) pushes: Pushes,
     /// Until when it counts as served although nobody is known to have a lease.
     served: Mutex<Option<Instant>>,
 }
@@ -178,6 +181,13 @@ impl Cluster {
         Ok(Work::new(self.clone(), plan, state))
     }
 
+    /// The service that pushes every request as a background job, under a configuration that is not yet in force.
+    pub(crate) fn background_under(&self, config: &FrontConfig, route: &Route) -> Result<Push, Error> {
+        let plan = route.background(config).map_err(Error::Routes)?;
+        let state = self.shared.queue(&plan.work.queue);
+        Ok(Push::new(self.clone(), plan, state))
+    }
+
     /// A tower service that opens an EventSource stream on the topics its path names: what is left of the path after
     /// nesting, several separated by commas.
     pub fn sub(&self) -> Sub {
@@ -264,6 +274,11 @@ impl Shared {
         let mut queues: Vec<_> = queues.iter().map(|(queue, state)| (queue.clone(), state.clone())).collect();
         queues.sort_by(|(one, _), (other, _)| one.cmp(other));
         queues
+    }
+
+    /// How long a request body may pause.
+    pub(crate) fn body_pause_max(&self) -> Duration {
+        Duration::from_millis(self.config.load().http.body_timeout_ms)
     }
 
     pub(crate) fn queue(&self, queue: &Queue) -> Arc<QueueState> {

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod background;
 mod policy;
 mod requests;
 mod tls;
@@ -16,6 +17,7 @@ use crate::caller::Proxies;
 
 pub use access_log::AccessLog;
 pub use admin::AdminConfig;
+pub(crate) use background::Background;
 pub use policy::{Cors, Rate};
 pub use requests::HttpConfig;
 pub use tls::{Certificate, TlsConfig};
@@ -157,7 +159,8 @@ impl std::str::FromStr for ServerTiming {
     }
 }
 
-/// One entry of the routing table: which requests, and where they go. Exactly one of `queue`, `topic` and `static`.
+/// One entry of the routing table: which requests, and where they go. Exactly one of `queue`, `topic`,
+/// `static` and `jobs`; with `jobs` a `queue` says whose jobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Route {
@@ -174,6 +177,28 @@ pub struct Route {
     /// To files below this folder.
     #[serde(rename = "static")]
     pub static_dir: Option<PathBuf>,
+    /// To what is known of background jobs: of `queue`, else of the queue `{queue}` of the path; `{id}` is the job's.
+    pub jobs: bool,
+    /// Whether a request becomes a background job: its client gets a 202 and the address of its status.
+    pub background: bool,
+    /// How long the record and the result of a background job are kept after its end, in milliseconds, at most 30 days;
+    /// absent: an hour. With 0 they go with the job.
+    pub keep_ms: Option<u64>,
+    /// How often a background job may be started; absent: 3 times.
+    pub attempts: Option<u64>,
+    /// How long a background job waits before it may run, in milliseconds.
+    pub delay_ms: Option<u64>,
+    /// A background job that was not started so long after it might have run is given up, in milliseconds; absent: never.
+    pub ttl_ms: Option<u64>,
+    /// Where clients are sent for the status of their background jobs, with `{id}` and `{queue}`; absent: to the first route
+    /// with `jobs` that shows them.
+    pub status_path: Option<String>,
+    /// Whether a background job keeps the cookies and the `Authorization` of its request.
+    pub credentials: bool,
+    /// How long a background job holds the `Idempotency-Key` of its request, in milliseconds; absent: a day.
+    pub idempotency_ms: Option<u64>,
+    /// Bytes that may wait in the lane of a background job; absent: 1 GiB.
+    pub backlog_bytes_max: Option<u64>,
     /// Priority lane: `high`, `normal` or `low`.
     pub lane: Option<String>,
     /// The handler the job is for; absent: `url`.
@@ -225,10 +250,12 @@ impl Route {
     /// Errors: every mistake, one line each.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
-        let targets = [self.queue.is_some(), self.topic.is_some(), self.static_dir.is_some()];
+        let queue = self.queue.is_some() && !self.jobs;
+        let targets = [queue, self.topic.is_some(), self.static_dir.is_some(), self.jobs];
         if targets.into_iter().filter(|given| *given).count() != 1 {
-            wrong.push(format!("route {:?} needs exactly one of queue, topic and static", self.path));
+            wrong.push(format!("route {:?} needs exactly one of queue, topic, static and jobs", self.path));
         }
+        wrong.append(&mut self.check_background());
         if !self.path.starts_with('/') {
             wrong.push(format!("route path {:?} must begin with /", self.path));
         }

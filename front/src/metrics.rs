@@ -9,6 +9,7 @@ mod page;
 mod process;
 #[cfg(test)]
 mod published;
+mod pushes;
 mod samples;
 mod table;
 mod traffic;
@@ -24,6 +25,7 @@ use tempest_protocol::Code;
 pub(crate) use connections::{Carried, Connections};
 pub(crate) use jobs::{Jobs, Outcome};
 pub(crate) use page::page;
+pub(crate) use pushes::{PushOutcome, Pushes};
 pub(crate) use traffic::{CLIENT_LEFT, RouteName, Traffic, method_slot};
 
 /// The content type of [`page`]'s text (OpenMetrics 1.0).

@@ -29,11 +29,15 @@ pub struct Refusal {
     added: Option<Box<HeaderMap>>,
 }
 
-/// How a worker died, in words that are ours.
+/// More than the code says, in words that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
+    /// A worker was killed.
     Signal(u8),
+    /// A worker ended.
     Exit(u8),
+    /// A body is no JSON.
+    NotJson,
 }
 
 impl Cause {
@@ -56,6 +60,11 @@ impl Refusal {
     /// A worker was lost; `message` tells how, if it is in words that are ours.
     pub(crate) fn worker_lost(message: &str) -> Self {
         Self { cause: Cause::of(message), ..Self::new(Code::WorkerLost) }
+    }
+
+    /// A body that was to be JSON is none.
+    pub(crate) fn not_json() -> Self {
+        Self { cause: Some(Cause::NotJson), ..Self::new(Code::BadHttp) }
     }
 
     /// The path is known, the method is not.
@@ -91,6 +100,7 @@ impl Refusal {
             Some(Cause::Signal(signal)) => {
                 format!("{} It was killed by signal {signal}.", self.code.sentence())
             }
+            Some(Cause::NotJson) => format!("{} Its body must be JSON.", self.code.sentence()),
             Some(Cause::Exit(code)) => format!("{} It exited with code {code}.", self.code.sentence()),
         }
     }

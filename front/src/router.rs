@@ -13,6 +13,8 @@ use crate::{
     files::Files,
     metrics::{RouteName, Traffic},
     policy::Policy,
+    push::Push,
+    status::Status,
     translate,
 };
 
@@ -47,6 +49,8 @@ impl Entry {
 
 enum Target {
     Work(Work),
+    Push(Push),
+    Status(Status),
     Sub(Sub),
     Files(Files),
 }
@@ -61,6 +65,11 @@ impl PathParams {
         self.0
             .iter()
             .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+
+    /// The part of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     fn last(&self) -> &str {
@@ -96,14 +105,7 @@ impl Router {
     }
 
     fn add(&mut self, cluster: &Cluster, config: &FrontConfig, route: &Route) -> Result<(), String> {
-        let target = match (&route.topic, &route.static_dir) {
-            (Some(topic), _) => {
-                let per_client = route.streams_per_client_max;
-                Target::Sub(Sub::new(cluster.clone(), Some(topic.as_str().into())).per_client(per_client))
-            }
-            (_, Some(folder)) => Target::Files(Files::new(folder, route)),
-            _ => Target::Work(cluster.work_under(config, route).map_err(|error| error.to_string())?),
-        };
+        let target = Target::of(cluster, config, route).map_err(|error| error.to_string())?;
         if let Some(queue) = &route.queue {
             self.queues.push(Queue::new(queue).map_err(|error| error.to_string())?);
         }
@@ -147,7 +149,7 @@ impl Router {
         };
         let entry = found.value.iter().find(takes).ok_or_else(|| not_allowed(found.value))?;
         let params = match entry.target {
-            Target::Work(_) => Vec::new(), // the worker reads the path itself
+            Target::Work(_) | Target::Push(_) => Vec::new(), // the worker reads the path itself
             _ => found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         };
         Ok(Found { entry: entry.clone(), params: PathParams(params) })
@@ -217,6 +219,8 @@ fn name(route: &Route) -> RouteName {
     let target = match route {
         Route { topic: Some(_), .. } => "topic",
         Route { static_dir: Some(_), .. } => "static",
+        Route { jobs: true, .. } => "jobs",
+        Route { background: true, .. } => "background",
         _ => "queue",
     };
     RouteName {
@@ -262,6 +266,20 @@ fn not_allowed(entries: &[Arc<Entry>]) -> Refusal {
 }
 
 impl Target {
+    /// Where a route leads that was checked.
+    fn of(cluster: &Cluster, config: &FrontConfig, route: &Route) -> Result<Self, Error> {
+        Ok(match route {
+            Route { topic: Some(topic), streams_per_client_max: per_client, .. } => {
+                let sub = Sub::new(cluster.clone(), Some(topic.as_str().into()));
+                Self::Sub(sub.per_client(*per_client))
+            }
+            Route { static_dir: Some(folder), .. } => Self::Files(Files::new(folder, route)),
+            Route { jobs: true, .. } => Self::Status(Status::new(cluster, config, route)),
+            Route { background: true, .. } => Self::Push(cluster.background_under(config, route)?),
+            _ => Self::Work(cluster.work_under(config, route)?),
+        })
+    }
+
     async fn answer(
         &self,
         params: PathParams,
@@ -274,6 +292,8 @@ impl Target {
                 response.extensions_mut().insert(time);
                 Ok(response)
             }
+            Self::Push(push) => push.answer(request).await,
+            Self::Status(status) => status.answer(&params, request.method(), request.uri()).await,
             Self::Sub(sub) => {
                 request.extensions_mut().insert(params);
                 sub.answer(request).await

@@ -18,7 +18,8 @@ use opentelemetry::{
 };
 use tempest_protocol::{Action, Code, JobId, Queue};
 
-pub(crate) use context::{TRACEPARENT, is_traceparent};
+use context::TRACEPARENT;
+pub(crate) use context::traceparent;
 
 use crate::{
     caller::Caller,

@@ -8,30 +8,29 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tempest_broker::{Error as BusError, Pushing, Waiter};
 use tempest_protocol::{Code, Envelope, JobId, Reply, limits};
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, warn};
 
 use crate::{
-    Cluster, Refusal,
+    Cluster, Refusal, body,
     caller::{Caller, RequestId},
     cluster::{QueueState, Shared},
     config::Work as Plan,
     metrics::Outcome,
     parts::JobTime,
     refusal::Form,
-    trace::{TRACEPARENT, Trace, is_traceparent},
+    trace::{Trace, traceparent},
     translate,
 };
 
 /// How long a request waits for a Redis that is away before it is refused.
-const AWAY_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const AWAY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two tries to take a push in doubt back.
 const TAKE_BACK_PAUSE: Duration = Duration::from_millis(50);
@@ -105,7 +104,8 @@ impl Inner {
         let mut slots = self.admit(begun, Duration::ZERO)?;
         let mut body = Bytes::new();
         if !request.body().is_end_stream() {
-            body = Box::pin(self.read_body(std::mem::take(request.body_mut()))).await?;
+            let pause_max = self.shared().body_pause_max();
+            body = Box::pin(body::read(request, &self.plan, pause_max)).await?;
             // Others came meanwhile, and there is less time: what is still being read is nobody's load.
             let now = Instant::now();
             slots = self.admit(now, now - begun)?;
@@ -123,13 +123,6 @@ impl Inner {
         let (waited, queued_at_ms) = (pushed.elapsed(), call.leave.queued_at_ms);
         let time = JobTime { waited, queued_at_ms, timing: reply.timing };
         Ok((translate::reply_to_response(reply, request.method())?, time))
-    }
-
-    /// The whole body, as long as it may be and come.
-    async fn read_body(&self, body: Body) -> Result<Bytes, Refusal> {
-        let pause_max = Duration::from_millis(self.shared().config.load().http.body_timeout_ms);
-        let body = timeout(self.plan.timeout, read_body(body, self.plan.body_bytes_max, pause_max));
-        body.await.map_err(|_| Refusal::new(Code::SlowRequest))?
     }
 
     /// Refuses what could only wait in vain, of whose time so much is gone. Gives the slots of all workers.
@@ -161,8 +154,6 @@ impl Inner {
         let now_ms = shared.broker.now_ms();
         let twice = may_run_twice(request, plan);
         let timeout_ms = u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX);
-        let traceparent = request.headers().get(&TRACEPARENT).and_then(|value| value.to_str().ok());
-        let traceparent = traceparent.filter(|value| is_traceparent(value));
         let frame = Envelope {
             id: Some(id.clone()),
             reply_to: Some(shared.inbox.key().to_owned()),
@@ -170,7 +161,7 @@ impl Inner {
             deadline_ms: now_ms.saturating_add(timeout_ms).min(limits::INTEGER_MAX),
             lane: plan.lane,
             queued_at_ms: Some(now_ms),
-            traceparent: traceparent.map(str::to_owned),
+            traceparent: traceparent(request.headers()),
             ..Envelope::new(plan.action.clone())
         }
         .encode_request(&args, plan.encoding);
@@ -194,36 +185,6 @@ fn may_run_twice<B>(request: &Request<B>, plan: &Plan) -> bool {
     let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
     idempotent.contains(request.method())
         || (plan.idempotency_key && request.headers().contains_key("idempotency-key"))
-}
-
-/// Reads a body of at most so many bytes that never pauses for so long.
-async fn read_body(body: Body, bytes_max: usize, pause_max: Duration) -> Result<Bytes, Refusal> {
-    let announced = body.size_hint().lower();
-    if u64::try_from(bytes_max).is_ok_and(|max| announced > max) {
-        return Err(Refusal::new(Code::TooLarge));
-    }
-    let (mut body, mut whole) = (Limited::new(body, bytes_max), BytesMut::new());
-    loop {
-        let frame = match timeout(pause_max, body.frame()).await {
-            Err(_) => return Err(Refusal::new(Code::SlowRequest)),
-            Ok(None) => return Ok(whole.freeze()),
-            Ok(Some(frame)) => frame.map_err(|error| refused_body(&error))?,
-        };
-        // Trailers mean nothing here.
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
-        }
-        whole.extend_from_slice(&data);
-    }
-}
-
-fn refused_body(error: &axum::BoxError) -> Refusal {
-    if error.is::<LengthLimitError>() {
-        return Refusal::new(Code::TooLarge);
-    }
-    debug!(%error, "a request body broke off");
-    Refusal::new(Code::BadHttp)
 }
 
 /// A request that has become a job, and is counted as load.
@@ -375,7 +336,8 @@ impl Call {
     }
 }
 
-fn refused(error: &BusError) -> Refusal {
+/// What a client is told when Redis does not take its job.
+pub(crate) fn refused(error: &BusError) -> Refusal {
     debug!(%error, "Redis does not take a job"); // what is wrong with Redis was said once, by the broker
     Refusal::new(Code::RedisAway)
 }

@@ -14,17 +14,35 @@ pub(crate) const KEYS: &[Entry] = entries! {
     "path" (Shape::Text) "Path pattern: `/users/{id}`, `/files/{*rest}`.";
     "host" (Shape::Text) "Only for this host, without port; absent: for all.";
     "methods" (Shape::Texts) "Only for these methods; absent: for all.";
-    "queue" (Shape::Text) "To workers of this queue. A route has exactly one of `queue`, `topic` and `static`.";
+    "queue" (Shape::Text) "To workers of this queue. A route has exactly one of `queue`, `topic`, `static` and `jobs`.";
     "topic" (Shape::Text)
         "To an event stream of this topic, or several separated by commas; `{name}` stands for a part of the path.";
     "static" (Shape::Folder) "To files below this folder; relative to the file.";
+    "jobs" (Shape::Truth)
+        "To the status of background jobs: of `queue` if the route has one, else of the queue `{queue}` of the path, if another route pushes to it; `{id}` is the job's.";
+    "background" (Shape::Truth)
+        "Whether a request becomes a background job: its client gets a 202 and the address of its status at once.";
+    "keep_ms" (Shape::Integer)
+        "How long record and result of a background job are kept after its end, at most 30 days; absent: an hour. With 0 they go with the job.";
+    "attempts" (Shape::Integer) "How often a background job may be started; absent: 3.";
+    "delay_ms" (Shape::Integer) "How long a background job waits before it may run; absent: it does not.";
+    "ttl_ms" (Shape::Integer)
+        "A background job that was not started so long after it might have run is given up; absent: never.";
+    "status_path" (Shape::Text)
+        "Where clients find the status of their background jobs, with `{id}` and `{queue}`; absent: the path of the first route with `jobs` that shows them.";
+    "credentials" (Shape::Truth)
+        "Whether a background job keeps the cookies and the `Authorization` of its request; they would lie in Redis as long as it does.";
+    "idempotency_ms" (Shape::Integer)
+        "How long a background job holds the `Idempotency-Key` of its request (with `idempotency_key`); absent: a day.";
+    "backlog_bytes_max" (Shape::Integer)
+        "Bytes that may wait in the lane of a background job before more are refused; absent: 1 GiB.";
     "lane" (Shape::Text) "Priority lane: `high`, `normal` (default) or `low`.";
     "action" (Shape::Text) "The handler the job is for; absent: `url`.";
     "timeout_ms" (Shape::Integer) "Instead of `front.timeout_ms`.";
     "body_bytes_max" (Shape::Integer) "Instead of `front.body_bytes_max`.";
     "encoding" (Shape::Text) "Encoding of jobs: `json` (default) or `msgpack`.";
     "idempotency_key" (Shape::Truth)
-        "Whether a request with `Idempotency-Key` may be run again when its worker dies, whatever its method.";
+        "Whether a request with `Idempotency-Key` may be run again when its worker dies, whatever its method; and whether one that becomes a background job becomes no second one.";
     "no_worker_wait_ms" (Shape::Integer)
         "How long a request waits for somebody to serve its queue where nobody is known to; absent: 250.";
     "kill_after_ms" (Shape::Integer)

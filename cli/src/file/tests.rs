@@ -101,7 +101,7 @@ queues = []
             "tempest.toml:6: redis.url: \"localhost\" is not a Redis URL like redis://127.0.0.1:6379",
             "tempest.toml:7: the file has no rediss; did you mean redis?",
             "tempest.toml:10: [[route]] has no que; did you mean queue?",
-            "tempest.toml:11: route \"x\" needs exactly one of queue, topic and static",
+            "tempest.toml:11: route \"x\" needs exactly one of queue, topic, static and jobs",
             "tempest.toml:11: route path \"x\" must begin with /",
             "tempest.toml:14: name \"a b\" must be 1 to 32 of A-Z a-z 0-9 . _ -",
             "tempest.toml:15: command has a quote that does not end",

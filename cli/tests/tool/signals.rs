@@ -152,7 +152,7 @@ fn every_mistake_in_a_file_is_said_and_nothing_changes() {
     front.line("nothing was reloaded; what was in force still is");
     front.line("tempest.toml:2: front.timeout_ms must be a whole number");
     front.line("tempest.toml:3: [front] has no lisen; did you mean listen?");
-    front.line("tempest.toml:4: route \"/x\" needs exactly one of queue, topic and static");
+    front.line("tempest.toml:4: route \"/x\" needs exactly one of queue, topic, static and jobs");
     // Only the whole table shows that a path stands twice.
     front.reload(&(table("/new", "") + &table("/new", "")));
     front.line("stands twice");

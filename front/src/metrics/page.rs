@@ -83,6 +83,9 @@ fn add_jobs(samples: &mut Samples, cluster: &Cluster) {
         for (outcome, count) in state.jobs.counted() {
             samples.add(Name::Jobs, &[queue.as_str(), outcome], count);
         }
+        for (outcome, count) in state.pushes.counted() {
+            samples.add(Name::JobsPushed, &[queue.as_str(), outcome], count);
+        }
     }
     samples.add(Name::JobsAwaited, &[], cluster.waiting());
 }

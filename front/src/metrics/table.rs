@@ -77,6 +77,8 @@ metrics! {
         "Jobs of this front by what became of them: answered, failed, worker_lost, timeout, cancelled, queue_full, no_worker, redis_away.";
     JobsAwaited "tempest_jobs_awaited" Gauge []
         "Jobs of this front whose reply is waited for.";
+    JobsPushed "tempest_jobs_pushed" Counter ["queue", "outcome"]
+        "Background jobs that routes of this front pushed, by what became of that: pushed, known, queue_full, redis_away, failed.";
     JobsWaiting "tempest_jobs_waiting" Gauge ["queue", "lane"]
         "Jobs of the whole cluster that wait in a lane.";
     JobsWaitingBytes "tempest_jobs_waiting_bytes" Gauge ["queue", "lane"]
@@ -148,7 +150,7 @@ Counters begin at 0 with the process. A metric without a value yet has its descr
 What is said of *the whole cluster* is what this front last saw of it, at most two seconds ago: every front tells the same, so take `max`
 over fronts, not `sum`. It is absent while Redis is away. Everything else is of this front alone: take `sum`.
 
-`route` is host and path pattern as configured, `target` is `queue`, `topic` or `static`; both are absent where no route was found. Labels never hold what clients
+`route` is host and path pattern as configured, `target` is `queue`, `background`, `jobs`, `topic` or `static`; both are absent where no route was found. Labels never hold what clients
 chose: the number of values is bounded by the configuration and by the queues there are (the first 1000 by name).
 
 | metric | kind | labels | meaning |

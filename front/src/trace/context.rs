@@ -6,15 +6,16 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt, TraceState},
 };
 
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The most of a `tracestate` that is passed on, in bytes; a longer one is left out whole (section 3.3.1.5).
 const TRACESTATE_BYTES_MAX: usize = 512;
 
-/// Whether a value is a `traceparent` that can be passed on (section 3.2).
-pub(crate) fn is_traceparent(value: &str) -> bool {
-    fields(value).is_some()
+/// The `traceparent` of a request, if it can be passed on (section 3.2).
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(&TRACEPARENT)?.to_str().ok()?;
+    fields(value).map(|_| value.to_owned())
 }
 
 /// Trace, parent and flags of a `traceparent`.

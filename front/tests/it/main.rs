@@ -12,6 +12,7 @@ mod scene;
 
 mod access_log;
 mod admin;
+mod background;
 mod binding;
 mod cancelling;
 mod connections;

@@ -308,6 +308,11 @@ impl Running {
         client.response()
     }
 
+    /// Redis time, in milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.broker.now_ms()
+    }
+
     /// An event stream.
     pub(crate) fn events(&self, path: &str) -> EventSource {
         EventSource::open(self.address, path)
