@@ -1,6 +1,7 @@
 //! `tempest config`
 
 use serde_json::{Map, Value, json};
+use tempest_broker::NamedSchedule;
 use tempest_protocol::{Lane, Queue};
 use tempest_supervisor::WorkerSpec;
 
@@ -48,7 +49,13 @@ fn print_text(config: &Config) -> Result<(), Failure> {
         let queues = queues.join(",");
         print(format!("\nworker {name} × {count} on {queues}: {}", command.join(" ")).as_bytes())?;
     }
-    if config.routes.is_empty() && config.workers.is_empty() { Ok(()) } else { print(b"\n") }
+    for NamedSchedule { queue, name, schedule } in &config.schedules {
+        let (when, action) = (schedule.definition().when(), schedule.action());
+        let zone = schedule.definition().zone.as_ref().map_or_else(String::new, |zone| format!(" in {zone}"));
+        print(format!("\nschedule {name} of {queue}: {when}{zone} → {action}").as_bytes())?;
+    }
+    let is_bare = config.routes.is_empty() && config.workers.is_empty() && config.schedules.is_empty();
+    if is_bare { Ok(()) } else { print(b"\n") }
 }
 
 fn as_json(config: &Config) -> Value {
@@ -61,7 +68,13 @@ fn as_json(config: &Config) -> Value {
         })
         .collect();
     let workers: Vec<_> = config.workers.iter().map(worker_as_json).collect();
-    json!({ "file": config.file, "settings": settings, "routes": config.routes, "workers": workers })
+    let schedules: Vec<_> = config.schedules.iter().map(schedule_as_json).collect();
+    json!({ "file": config.file, "settings": settings, "routes": config.routes, "workers": workers, "schedules": schedules })
+}
+
+fn schedule_as_json(named: &NamedSchedule) -> Value {
+    let NamedSchedule { queue, name, schedule } = named;
+    json!({ "name": name.as_str(), "queue": queue.as_str(), "definition": schedule.definition() })
 }
 
 fn worker_as_json(worker: &WorkerSpec) -> Value {

@@ -24,10 +24,14 @@ fn routes_and_workers_are_shown_and_a_password_is_not() {
     let shop = Shop::new().with("TEMPEST_REDIS_URL", "redis://me:secret@10.0.0.5:6379");
     shop.write(
         "other.toml",
-        "[[route]]\npath = \"/x\"\nqueue = \"q\"\n[[worker]]\nname = \"w\"\ncommand = \"run it\"\nqueues = [\"q\"]\n",
+        "[[route]]\npath = \"/x\"\nqueue = \"q\"\n[[worker]]\nname = \"w\"\ncommand = \"run it\"\nqueues = [\"q\"]\n\
+        [[schedule]]\nname = \"s\"\ncron = \"@daily\"\nzone = \"Europe/Berlin\"\naction = \"a\"\n",
     );
     let text = shop.call(&["config", "--config", "other.toml"]).good();
     assert!(text.contains("route /x → queue q") && text.contains("worker w × 1 on q: run it"), "{text}");
+    assert!(text.contains("schedule s of default: @daily in Europe/Berlin → a"), "{text}");
+    let told = shop.call(&["config", "--config", "other.toml", "--json"]).json();
+    assert_eq!(told["schedules"][0]["definition"]["cron"], "@daily");
     assert!(text.contains("10.0.0.5") && !text.contains("secret"), "{text}");
 }
 
@@ -59,7 +63,9 @@ fn help_tells_every_setting_and_an_example_of_every_command() {
         let (_, key) = key.split_once('.').unwrap();
         assert!(init.contains(&format!("# {key} = ")), "{key} is not in what init writes");
     }
-    for command in ["up", "front", "push", "cancel", "publish", "queues", "workers", "config", "init"] {
+    for command in
+        ["up", "front", "push", "cancel", "publish", "queues", "schedules", "workers", "config", "init"]
+    {
         let help = shop.call(&[command, "--help"]).good();
         assert!(help.contains("Examples:\n"), "{command}");
         assert!(help.contains(&format!("tempest {command}")), "{command}");
