@@ -158,9 +158,10 @@ impl Seen {
         of_job.or(self.record.as_ref().map(|record| record.lane))
     }
 
+    /// Which start it is, or will be; of one that is done which it was.
     fn attempt(&self) -> Option<u64> {
-        let of_record = self.record.as_ref().and_then(|record| record.attempt);
-        of_record.or(self.job.as_ref().map(|job| job.envelope.attempt))
+        let of_job = self.job.as_ref().map(|job| job.envelope.attempt);
+        of_job.or(self.record.as_ref().and_then(|record| record.attempt))
     }
 
     fn queued_at_ms(&self) -> Option<u64> {

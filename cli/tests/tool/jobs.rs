@@ -60,6 +60,9 @@ fn a_job_is_shown_where_its_record_says() {
         (&told["state"], &told["queue"], &told["args"]["to"]),
         (&json!("waiting"), &json!("mail"), &json!("bob"))
     );
+    server.run(&["ZADD", "tempest:{mail}:later", "7", r#"{"id":"b","action":"send","attempt":2}"#]);
+    record(&server, "b", &["state", "later", "due", "7", "attempt", "1"]);
+    assert_eq!(shop.call(&["job", "b", "--json"]).json()["attempt"], 2, "the one that it will be");
     server.run(&["DEL", "tempest:{mail}"]);
     let text = shop.call(&["job", "a", "--queue", "mail"]).good();
     assert!(text.contains("not near the ends of its lane"), "{text}");
