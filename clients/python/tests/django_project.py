@@ -15,7 +15,7 @@ def add(a: int, b: int = 0) -> dict[str, int]:
     return {"sum": a + b}
 
 
-@task(queue_name="other", priority=5)
+@task(queue_name="mail", priority=5)
 async def shout(text: str) -> str:
     return text.upper()
 

@@ -9,7 +9,7 @@ DATABASES: dict[str, object] = {}
 TASKS = {
     "default": {
         "BACKEND": "tempest.django.TempestBackend",
-        "QUEUES": ["default", "other"],
+        "QUEUES": ["default", "mail"],
         "OPTIONS": {"URL": os.environ.get("TASKS_URL"), "KEEP_S": 60},
     },
     "twice": {

@@ -50,14 +50,14 @@ def looked(server: Server, command: str) -> None:
 
 def test_only_what_governs_claims_counts() -> None:
     limits = QueueLimits()
-    assert not limits.learn("q", [b"per_key", b"3", b"per", b"10"])
+    assert not limits.learn("q", [None, None, None])
     assert not limits.is_any
-    assert limits.learn("q", [b"paused", b"1"])
+    assert limits.learn("q", [b"1", None, None])
     assert (limits.is_any, limits.governs("q"), limits.is_paused("q")) == (True, True, True)
-    assert not limits.learn("q", [b"paused", b"1", b"per_key", b"2"])
-    assert limits.learn("q", [b"paused", b"0", b"rate", b"5"])
+    assert not limits.learn("q", [b"1", None, None])
+    assert limits.learn("q", [b"0", None, b"5"])
     assert (limits.governs("q"), limits.is_paused("q"), limits.governs("other")) == (True, False, False)
-    assert limits.learn("q", [])
+    assert limits.learn("q", [None, None, None])
     assert not limits.is_any
 
 
@@ -68,7 +68,7 @@ def test_a_paused_queue_is_not_claimed_from(
     limit(server, paused=1)
     start(server.url, TEMPEST_LANES=lanes)
     client.push_many("default", [Draft("mark", number) for number in range(3)])
-    looked(server, "hgetall")
+    looked(server, "hmget")
     assert (marks(), server.redis.llen(LANE)) == ([], 3)
     limit(server)
     until(lambda: marks() == ["0", "1", "2"])
@@ -77,9 +77,9 @@ def test_a_paused_queue_is_not_claimed_from(
 def test_a_pause_is_heard_while_a_worker_waits(server: Server, client: Client, start: Start, marks: Marks) -> None:
     start(server.url)
     limit(server, paused=1)
-    looked(server, "hgetall")
+    looked(server, "hmget")
     client.push("default", "mark", 1)
-    looked(server, "hgetall")
+    looked(server, "hmget")
     assert (marks(), server.redis.llen(LANE)) == ([], 1)
     limit(server)
     until(lambda: marks() == ["1"])
@@ -161,7 +161,7 @@ def test_what_is_set_aside_goes_back_to_its_own_lane(
     client.push("default", "until", "never", key="k", lane="high", id="urgent")
     until(lambda: server.redis.llen(f"{LANE}:aside:k") == 1)
     limit(server, paused=1)
-    looked(server, "hgetall")
+    looked(server, "hmget")
     server.redis.set("go", 1)
     until(lambda: server.redis.llen(f"{LANE}:high") == 1)
     assert json.loads(server.redis.lindex(f"{LANE}:high", 0))["id"] == "urgent"

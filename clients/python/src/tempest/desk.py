@@ -243,9 +243,7 @@ class Desk:
     ) -> tuple[bytes, str | None]:
         """Runs the handler. Gives the reply, empty if nobody wants it, or the code of a failure."""
         try:
-            returned = (
-                handler(request, context) if not self._hooks.are_around else self._around(handler, request, context)
-            )
+            returned = self._returned(handler, request, context)
             reply = self._reply(claimed, job, handler, returned) if self._is_kept(job) else b""
             if job.background is not None:
                 self._hand_on(claimed, job, handler, returned)
@@ -269,7 +267,9 @@ class Desk:
             return b"", "too_large"
         return reply, None
 
-    def _around(self, handler: Handler, request: Any, context: Context) -> Any:
+    def _returned(self, handler: Handler, request: Any, context: Context) -> Any:
+        if not self._hooks.around:
+            return handler(request, context)
         return self._hooks.call(context, lambda: handler(request, context))
 
     @staticmethod

@@ -104,7 +104,9 @@ class Draft:
         )
 
     def _background(self, group: str | None) -> Background | None:
-        said = Background(
+        if not (self.keep_s or self.unique or self.key or self.then or group):
+            return None
+        return Background(
             keep=min(KEEP_MS, int(self.keep_s * 1000)),
             unique=self.unique,
             unique_while=self.unique_while if self.unique else "running",
@@ -112,7 +114,6 @@ class Draft:
             group=group,
             then=[each.as_next() for each in self._then] or None,
         )
-        return None if said == Background() else said
 
     @property
     def _then(self) -> tuple[Draft, ...]:

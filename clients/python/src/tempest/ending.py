@@ -85,9 +85,7 @@ class Endings:
         reply = b""
         if job.background is not None and job.background.keep:
             reply = Reply(job.id, job.attempt, error=(code, message), encoding=job.encoding).encode()
-        call = self._settle(
-            claimed, job, fields, to=(set_key, member, now_ms), lives_ms=DEAD_AGE_MS, reply=reply
-        )  # fmt: skip
+        call = self._settle(claimed, job, fields, to=(set_key, member, now_ms), lives_ms=DEAD_AGE_MS, reply=reply)
         return Ending(claimed.source.run_key, claimed.data, call, is_over=False, dead_key=set_key)
 
     def _record(self, queue: str, job_id: str) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ CODES: dict[str, int] = {
     "too_large": 413,
     "queue_full": 503,
     "no_worker": 503,
+    "not_unique": 409,
     "not_found": 404,
     "method_not_allowed": 405,
     "slow_request": 408,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import frame
+from . import frame, lists
 from .errors import WireError
 from .fields import Fields
 from .names import Keys, check_name
@@ -29,11 +29,11 @@ def following(job: Job, result: bytes, now_ms: int, keys: Keys) -> Following | N
     then = job.frame.last("then") if job.frame is not None else None
     if job.frame is None or then is None or not then.value:
         return None
-    first, *rest = frame.items(job.frame.data[then.start : then.end], job.encoding)
+    first, *rest = lists.items(job.frame.data[then.start : then.end], job.encoding)
     read = frame.read(first, "args")
     front = {"input": result, "queued_at": frame.write(job.encoding, now_ms)}
     if rest:
-        front["then"] = frame.list_of(rest, job.encoding)
+        front["then"] = lists.list_of(rest, job.encoding)
     queue = Fields(read.values, "bad_job").text("queue")
     data = frame.remade(read, front, ("queue", "then"))
     return Following(None if queue is None else check_name("queue", queue), data, decode_job(data, keys))
@@ -45,7 +45,7 @@ def completing(data: bytes, results: list[bytes | None], now_ms: int, keys: Keys
     read = frame.read(data, "args")
     if read.encoding != "json":
         raise WireError("bad_job", "the job that ends a group is in JSON")
-    results_list = frame.list_of([each or b"null" for each in results], "json")
+    results_list = lists.list_of([each or b"null" for each in results], "json")
     front = {"input": results_list, "queued_at": frame.write("json", now_ms)}
     whole = frame.remade(read, front)
     return Following(None, whole, decode_job(whole, keys))

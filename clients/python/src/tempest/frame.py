@@ -104,7 +104,8 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-_decoder = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_refuse_constant)
+decoder = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_refuse_constant)
+"""As strict as RFC 8259."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _scan_string: Any = json.decoder.scanstring  # type: ignore[attr-defined]
 
@@ -113,7 +114,7 @@ def _json_map(data: bytes) -> dict[str, Any]:
     _check_json_depth(data)
     try:
         text = data.decode()
-        values: dict[str, Any] = _decoder.decode(text)
+        values: dict[str, Any] = decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise WireError("bad_json", str(error)) from None
     if b"\\u" in data and _SURROGATE.search(text):
@@ -158,19 +159,20 @@ def _check_surrogates(text: str) -> None:
 def _scan_map(text: str) -> list[Field]:
     """Walks through the outermost map of valid JSON, so that the place of each value is known."""
     fields: list[Field] = []
-    at = _skip(text, _skip(text, 0) + 1)
+    at = skip(text, skip(text, 0) + 1)
     while text[at] != "}":
         name, at = _scan_string(text, at + 1, True)
-        start = _skip(text, _skip(text, at) + 1)
-        value, end = _decoder.raw_decode(text, start)
+        start = skip(text, skip(text, at) + 1)
+        value, end = decoder.raw_decode(text, start)
         fields.append(Field(name, value, start, end))
-        at = _skip(text, end)
+        at = skip(text, end)
         if text[at] == ",":
-            at = _skip(text, at + 1)
+            at = skip(text, at + 1)
     return fields
 
 
-def _skip(text: str, at: int) -> int:
+def skip(text: str, at: int) -> int:
+    """Where the blanks end that stand here."""
     match = _BLANKS.match(text, at)
     return match.end() if match else at
 
@@ -378,40 +380,6 @@ def remade(frame: Frame, front: dict[str, bytes], without: tuple[str, ...] = ())
     if frame.encoding == "msgpack":
         return _map_header(len(fields)) + b"".join(msgpack_bytes(name) + value for name, value in fields)
     return b"{" + b",".join(json_bytes(name) + b":" + value for name, value in fields) + b"}"
-
-
-def items(data: bytes, encoding: Encoding) -> list[bytes]:
-    """The values of a list that stands in a frame which was read, each as it stands there."""
-    return _json_items(data.decode()) if encoding == "json" else _msgpack_items(data)
-
-
-def _json_items(text: str) -> list[bytes]:
-    found, at = [], _skip(text, 1)
-    while text[at] != "]":
-        _, end = _decoder.raw_decode(text, at)
-        found.append(text[at:end].encode())
-        at = _skip(text, end)
-        at = _skip(text, at + 1) if text[at] == "," else at
-    return found
-
-
-def _msgpack_items(data: bytes) -> list[bytes]:
-    unpacker = msgpack.Unpacker(None, raw=True, strict_map_key=False, max_buffer_size=len(data))
-    unpacker.feed(data)
-    found = []
-    for _ in range(unpacker.read_array_header()):
-        start = unpacker.tell()
-        unpacker.skip()
-        found.append(data[start : unpacker.tell()])
-    return found
-
-
-def list_of(values: list[bytes], encoding: Encoding) -> bytes:
-    """A list of values that are written already."""
-    if encoding == "json":
-        return b"[" + b",".join(values) + b"]"
-    header: bytes = msgpack.Packer().pack_array_header(len(values))
-    return header + b"".join(values)
 
 
 def _map_header(fields: int) -> bytes:

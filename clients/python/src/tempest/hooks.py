@@ -21,11 +21,6 @@ class Hooks:
         self.around: list[Around] = []
         self.on_error: list[OnError] = []
 
-    @property
-    def are_around(self) -> bool:
-        """Tells whether there is anything to do around a handler."""
-        return bool(self.around)
-
     def call(self, context: Context, handler: Callable[[], Any], first: int = 0) -> Any:
         """Calls the handler inside of all hooks from ``first`` on: the first one is the outermost."""
         if first == len(self.around):

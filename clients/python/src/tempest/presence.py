@@ -17,6 +17,7 @@ from .errors import Refused, TempestError
 from .limits import BEAT_S, LEASE_S
 from .link import Command, Link, Pauses, Place
 from .names import Keys
+from .queue_limits import GOVERNING
 
 log = logging.getLogger("tempest")
 
@@ -74,7 +75,7 @@ class Presence(threading.Thread):
         self.draining = False
         self.on_held: Callable[[str, int], None] = lambda run_key, held: None
         """Called with the length of each run list, as each beat finds it."""
-        self.on_limits: Callable[[str, list[bytes]], None] = lambda queue, pairs: None
+        self.on_limits: Callable[[str, list[bytes | None]], None] = lambda queue, values: None
         """Called with what limits each queue, as each beat finds it."""
         self.jobs: Callable[[], Sequence[Mapping[str, object]]] = tuple
         """Gives the jobs in hand, as the lease tells them."""
@@ -114,9 +115,9 @@ class Presence(threading.Thread):
         lengths = answers[len(answers) - len(self._sources) :]
         for source, held in zip(self._sources, lengths, strict=True):
             self.on_held(source.run_key, int(held))
-        for queue, pairs in zip(self._queues, limits, strict=True):
-            if isinstance(pairs, list):  # an account that may not look knows of no limits
-                self.on_limits(queue, pairs)
+        for queue, values in zip(self._queues, limits, strict=True):
+            if isinstance(values, list):  # an account that may not look knows of no limits
+                self.on_limits(queue, values)
 
     def _write(self) -> list[Command]:
         write: list[Command] = [("SADD", self._keys.queues(), *self._queues)]
@@ -127,7 +128,7 @@ class Presence(threading.Thread):
             lease = self._keys.lease(queue, self._identity.worker)
             write.append(("SET", lease, about, "PX", int(LEASE_S * 1000)))
         write += [("LLEN", source.run_key) for source in self._sources]
-        return write + [("HGETALL", self._keys.limits(queue)) for queue in self._queues]
+        return write + [("HMGET", self._keys.limits(queue), *GOVERNING) for queue in self._queues]
 
     def _confirm(self, sent: float) -> None:
         with self._lock:

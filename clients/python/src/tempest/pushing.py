@@ -87,10 +87,7 @@ class Pusher:
         before, after = [self._known(queue)], [("MEMORY", "USAGE", lane) for lane in lanes]
         answers = self._run([*before, *calls, *after])
         results = [_answer(answer) for answer in answers[1 : 1 + len(calls)]]
-        pushed = [
-            job for batch, (_, *ones) in zip(batches, results, strict=True)
-            for (_, job), one in zip(batch, ones, strict=True) if one >= 0
-        ]  # fmt: skip
+        pushed = _pushed(batches, results)
         full = [lane for lane, size in zip(lanes, answers[1 + len(calls) :], strict=True) if _is_too_large(size)]
         pushed = self._taken_back(queue, pushed, full) if full else pushed
         if len(pushed) < len(prepared):
@@ -168,6 +165,13 @@ def _batches(prepared: Sequence[Prepared]) -> Iterator[list[Prepared]]:
             batch = []
         batch.append(each)
     yield batch
+
+
+def _pushed(batches: Sequence[Sequence[Prepared]], results: Sequence[Any]) -> list[Job]:
+    """Those for which there was room, as the script says of each."""
+    jobs = [job for batch in batches for _, job in batch]
+    ones = [one for _, *of_batch in results for one in of_batch]
+    return [job for job, one in zip(jobs, ones, strict=True) if one >= 0]
 
 
 def _place(draft: Draft) -> tuple[str, bool]:

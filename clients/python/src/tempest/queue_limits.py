@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-_GOVERNING = ("paused", "concurrency", "rate")
+GOVERNING = ("paused", "concurrency", "rate")
+"""What of the hash of a queue changes how its jobs are claimed."""
 
 
 class QueueLimits:
@@ -14,15 +15,13 @@ class QueueLimits:
     def __init__(self) -> None:
         self.is_any = False
         """Some queue is limited: claims ask first."""
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: dict[str, dict[str, bytes]] = {}
         self._changed = threading.Condition()
 
-    def learn(self, queue: str, pairs: Sequence[bytes]) -> bool:
-        """Takes the hash of a queue. Gives whether something about claims changed."""
-        texts = [each.decode(errors="replace") for each in pairs]
-        found = dict(zip(texts[::2], texts[1::2], strict=True))
-        found = {name: value for name, value in found.items() if name in _GOVERNING}
-        if found.get("paused") not in (None, "1"):
+    def learn(self, queue: str, values: Sequence[bytes | None]) -> bool:
+        """Takes the values of :data:`GOVERNING`. Gives whether something changed."""
+        found = {name: value for name, value in zip(GOVERNING, values, strict=True) if value is not None}
+        if found.get("paused") not in (None, b"1"):
             del found["paused"]
         with self._changed:
             if self._known.get(queue, {}) == found:

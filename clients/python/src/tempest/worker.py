@@ -234,9 +234,9 @@ class _Shift:
 
         return Control(self.place, channels, self.worker, self.desk.memory.cancel, drain, self.presence.beat_soon)
 
-    def _limited(self, queue: str, pairs: list[bytes]) -> None:
+    def _limited(self, queue: str, values: list[bytes | None]) -> None:
         """A claim that blocks now was sent before the limits were known."""
-        if self.limits.learn(queue, pairs):
+        if self.limits.learn(queue, values):
             self._wake()
 
     def _held(self, run_key: str, held: int) -> None:

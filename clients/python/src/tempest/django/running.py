@@ -12,7 +12,7 @@ from django.db import close_old_connections
 from ..context import Context
 from ..limits import RECORD_AGE_MS
 from ..names import LANES
-from ..record import record_of
+from ..record import Record
 from ..worker import Worker
 from .backend import ACTION, TempestBackend
 from .compat import TaskContext, TaskResult, TaskResultStatus, task_backends, task_finished, task_started
@@ -59,6 +59,7 @@ class _Running:
         self._bus = backend.client.bus
         self._queue, self._id = context.queue, str(context.id)
         self._worker = context.worker
+        self._record = Record(self._id, "running", queued_at=context.job.queued_at)
         self._story = self._read()
 
     def _read(self) -> Story:
@@ -88,10 +89,7 @@ class _Running:
         self._story.write(self._bus, self._bus.keys, self._queue, self._id, RECORD_AGE_MS)
 
     def _result(self) -> TaskResult:
-        pairs = self._bus.ask_again("HGETALL", self._bus.keys.record(self._queue, self._id))
-        result = self._backend.found(self._queue, self._story, record_of(self._id, pairs), None)
-        object.__setattr__(result, "status", TaskResultStatus.RUNNING)
-        return result
+        return self._backend.found(self._queue, self._story, self._record, None)
 
     @staticmethod
     def _call(result: TaskResult) -> Any:
