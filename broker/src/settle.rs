@@ -154,7 +154,7 @@ impl Broker {
         if let Some(id) = id {
             let record = self.keys().record(run.queue(), id);
             commands.cmd("HDEL").arg(&record).arg("worker").arg("since").ignore();
-            commands.cmd("HSET").arg(&record).arg(&record::waiting()).ignore();
+            commands.cmd("HSET").arg(&record).arg(record::waiting()).ignore();
             commands.cmd("PEXPIRE").arg(&record).arg(millis(limits::RECORD_AGE_MAX)).ignore();
         }
         let (removed,): (u64,) = self.link().transact(&commands).await?;

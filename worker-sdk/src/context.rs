@@ -138,7 +138,7 @@ impl Context {
     /// Errors: `bad_job`: it has another shape.
     pub fn input<T: DeserializeOwned>(&self) -> Result<Option<T>, Failed> {
         let input = self.envelope().background.as_ref().and_then(|background| background.input.as_ref());
-        input.map(|input| input.decode().map_err(|error| Failed::from(error))).transpose()
+        input.map(|input| input.decode().map_err(Failed::from)).transpose()
     }
 
     /// Tells how far this job is: any JSON, up to 4 KiB. It stands in the job's record. Nothing for a job that has none.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempest_worker::{Client, Context, Worker};
 use tokio::sync::{Notify, oneshot};
 
-use crate::{fill, seconds, worker};
+use crate::{fill, seconds, summary::count, worker};
 
 /// How deep, for how long.
 #[derive(Args)]
@@ -73,7 +73,7 @@ pub(crate) async fn steady(client: &Client, options: &Options) -> anyhow::Result
         fill::fill(client, &fill::Options::plain(QUEUE, BATCH, BATCH)).await?;
         replaced += BATCH;
     }
-    let rate = (done.count.load(Ordering::Relaxed) - from) as f64 / begun.elapsed().as_secs_f64();
+    let rate = count(done.count.load(Ordering::Relaxed) - from) / begun.elapsed().as_secs_f64();
     let behind = done.count.load(Ordering::Relaxed).saturating_sub(replaced);
     stop.send(()).ok();
     work.await??;

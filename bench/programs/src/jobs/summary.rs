@@ -23,7 +23,7 @@ impl Times {
         let total: Duration = self.0.iter().sum();
         json!({
             "count": self.0.len(),
-            "rate": self.0.len() as f64 / total.as_secs_f64(),
+            "rate": count(self.0.len()) / total.as_secs_f64(),
             "p50_us": self.at(0.5),
             "p99_us": self.at(0.99),
             "max_us": self.at(1.0),
@@ -32,8 +32,14 @@ impl Times {
 
     /// The nearest rank; the times are sorted.
     fn at(&self, part: f64) -> f64 {
-        let rank = (self.0.len() as f64 * part).ceil() as usize;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of a length
+        let rank = (count(self.0.len()) * part).ceil() as usize;
         let time = self.0.get(rank.max(1) - 1).copied().unwrap_or_default();
         time.as_secs_f64() * 1e6
     }
+}
+
+/// A number of jobs or times; beyond 2^32 nobody measures.
+pub(crate) fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
