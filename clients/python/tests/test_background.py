@@ -327,7 +327,7 @@ def test_a_ledger_of_background_jobs_under_random_cuts_has_no_loss(
     server: Server, proxy: Proxy, client: Client, start: Start
 ) -> None:
     start(proxy.url, TEMPEST_LANES="high,normal")
-    proxy.chance = 0.02
+    proxy.chance = 0.05
     count = 120
     kept = client.push_many(
         "default",
@@ -343,7 +343,7 @@ def test_a_ledger_of_background_jobs_under_random_cuts_has_no_loss(
         assert result_of(client, group.then)["input"] == list(range(30))
     finally:
         proxy.chance = 0.0
-    assert proxy.cuts > 10
+    assert proxy.cuts > 0
     until(lambda: not any(":run:" in key for key in left(server)))
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .beginning import begin
 from .bus import Bus
 from .clock import Clock, running_s
 from .draft import Draft, When
@@ -22,7 +23,9 @@ from .wire import Job
 class Context:
     """The second argument of a handler that takes two."""
 
-    def __init__(self, job: Job, queue: str, bus: Bus, clock: Clock, started_s: float | None = None) -> None:
+    def __init__(
+        self, job: Job, queue: str, bus: Bus, clock: Clock, started_s: float | None = None, entry: str = ""
+    ) -> None:
         self.job = job
         """The job as it was claimed."""
         self.queue = queue
@@ -34,10 +37,8 @@ class Context:
         """Somebody cancelled it: a client that left, or a person."""
         self.is_late = False
         """Somebody has seen its deadline pass; a clock that is set back changes nothing."""
-        self.entry = ""
-        """``<worker>.<slot>`` that runs it."""
-        self.telling: Callable[..., Call] | None = None
-        """Says in its record that it runs, and more fields; none: it has no record."""
+        self.entry = entry
+        """``<worker>.<slot>`` that runs it; empty: none does."""
         self.was_told_of = False
         """Its record says that it runs."""
         self._bus = bus
@@ -123,6 +124,15 @@ class Context:
             wake()
 
     @property
+    def has_record(self) -> bool:
+        """Tells whether where it is, and how it fares, is written down."""
+        return self.job.id is not None and self.job.reply_to is None and self.entry != ""
+
+    def begun(self, *more: object) -> Call:
+        """Says in its record that it runs, and more fields and their values."""
+        return begin(self._bus.keys, self.queue, self.entry, self.job, self._clock, self.started_s, *more)
+
+    @property
     def worker(self) -> str:
         """Id of the worker that runs it."""
         return self.entry.rpartition(".")[0]
@@ -142,8 +152,8 @@ class Context:
         data = json_bytes(value)
         if len(data) > LOG_LINE_BYTES_MAX:
             raise ValueError(f"progress is at most {LOG_LINE_BYTES_MAX} bytes, not {len(data)}")
-        if self.telling is not None:
-            self._run([self.telling("progress", data)])
+        if self.has_record:
+            self._run([self.begun("progress", data)])
             self.was_told_of = True
 
     def log(self, line: str) -> None:
@@ -152,7 +162,7 @@ class Context:
 
         Raises :class:`RedisAway`, :class:`Refused`.
         """
-        if self.telling is None or self.id is None:
+        if not self.has_record or self.id is None:
             return
         key = self._bus.keys.log(self.queue, self.id)
         data = line.encode(errors="replace")[:LOG_LINE_BYTES_MAX]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
 import threading
@@ -13,7 +12,7 @@ from . import typed
 from .bus import Bus
 from .clock import Clock, running_s
 from .context import Context
-from .ending import Endings, begin
+from .ending import Endings
 from .errors import TempestError, WireError
 from .frame import json_bytes, write
 from .handler import Handler
@@ -192,9 +191,10 @@ class Desk:
         handler = self._handlers.get(job.action)
         if handler is None:
             return self._fail(claimed, job, "no_handler", f"no handler for action {job.action}", retry=False)
-        context = self._context(claimed, job)
+        source = claimed.source
+        context = Context(job, source.queue, self._bus, self.clock, claimed.begun_s, source.entry)
         try:
-            request = self._request(job, handler)
+            request = job.args if handler.is_plain else self._request(job, handler)
         except WireError as error:
             self._hooks.failed(context, error)
             return self._fail(claimed, job, error.code, error.detail, retry=False)
@@ -216,13 +216,6 @@ class Desk:
             return self._fail(claimed, job, code, message, retry=code != "too_large")
         return self._done(claimed, job, b"" if late and job.reply_to else reply)
 
-    def _context(self, claimed: Claimed, job: Job) -> Context:
-        context = Context(job, claimed.source.queue, self._bus, self.clock, claimed.begun_s)
-        context.entry = claimed.source.entry
-        if has_record(job):
-            context.telling = functools.partial(begin, self._keys, claimed, job, self.clock)
-        return context
-
     @staticmethod
     def _request(job: Job, handler: Handler) -> Any:
         """What the handler gets. Raises :class:`WireError` if the arguments are none for it."""
@@ -243,7 +236,8 @@ class Desk:
     ) -> tuple[bytes, str | None]:
         """Runs the handler. Gives the reply, empty if nobody wants it, or the code of a failure."""
         try:
-            returned = self._returned(handler, request, context)
+            around = self._hooks.around
+            returned = self._around(handler, request, context) if around else handler(request, context)
             reply = self._reply(claimed, job, handler, returned) if self._is_kept(job) else b""
             if job.background is not None:
                 self._hand_on(claimed, job, handler, returned)
@@ -267,9 +261,7 @@ class Desk:
             return b"", "too_large"
         return reply, None
 
-    def _returned(self, handler: Handler, request: Any, context: Context) -> Any:
-        if not self._hooks.around:
-            return handler(request, context)
+    def _around(self, handler: Handler, request: Any, context: Context) -> Any:
         return self._hooks.call(context, lambda: handler(request, context))
 
     @staticmethod

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import group, scripts
-from .clock import Clock, running_s
-from .errors import TempestError, WireError
+from .clock import Clock
+from .errors import WireError
 from .following import Following, following
 from .limits import DEAD_AGE_MS, KEEP_MS, RECORD_AGE_MS
 from .link import Link
@@ -58,7 +58,7 @@ class Endings:
             return Ack(source.run_key, claimed.data)
         if job.background is not None and job.background.unique:
             return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
-        return Ack(source.run_key, claimed.data, gone=self._record(source.queue, job.id))
+        return Ack(source.run_key, claimed.data, None, b"", 0, self._record(source.queue, job.id))
 
     def copy(self, claimed: Claimed) -> Settlement:
         """Of a job that was finished before: its record tells how."""
@@ -140,23 +140,3 @@ def unique_of(job: Job) -> str | None:
     """The key that the job lets go at its end; none: it has none, or one that is held for a time."""
     said = job.background
     return said.unique if said is not None and said.unique_while != "time" else None
-
-
-def begin(keys: Keys, claimed: Claimed, job: Job, clock: Clock, *more: object) -> Call:
-    """Says in the record of a job that its handler runs, and lets its unique key go if it holds it until then."""
-    source, record = claimed.source, keys.record(claimed.source.queue, str(job.id))
-    said = job.background
-    lets_go = said is not None and said.unique is not None and said.unique_while == "queued"
-    unique_key = keys.unique(source.queue, str(said.unique)) if said is not None and lets_go else record
-    since = clock.stamp_ms() - int((running_s() - claimed.begun_s) * 1000)
-    fields = ("worker", source.entry.rpartition(".")[0], "since", since, "attempt", job.attempt, *more)
-    head = (claimed.data, RECORD_AGE_MS, str(job.id) if lets_go else "")
-    return Call(scripts.BEGIN, [source.run_key, record, unique_key], [*head, *fields])
-
-
-def begins(link: Link, call: Call) -> bool:
-    """Carries out :func:`begin`. Gives whether the job is still this worker's. Raises :class:`TempestError`."""
-    answer = scripts.run(link, [call])[0]
-    if isinstance(answer, TempestError):
-        raise answer
-    return bool(answer)

@@ -21,6 +21,8 @@ class Handler:
     arguments: int
     is_async: bool
     kind: Any = None
+    is_plain: bool = False
+    """It takes what the job brings as it is."""
 
     @staticmethod
     def of(function: Callable[..., Any], http: bool) -> Handler:
@@ -36,7 +38,9 @@ class Handler:
             raise TypeError(f"a handler takes the request and perhaps the context, {function!r} wants more")
         is_async = inspect.iscoroutinefunction(function)
         kind = typed.kind_of(function, allowed[0].name) if allowed and not http else None
-        return Handler(function, http, 2 if several else min(2, len(allowed)), is_async, kind)
+        return Handler(
+            function, http, 2 if several else min(2, len(allowed)), is_async, kind, kind is None and not http
+        )
 
     def __call__(self, request: Any, context: Context) -> Any:
         given = (request,) if self.arguments == 1 else (request, context)[: self.arguments]

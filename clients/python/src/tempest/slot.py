@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from . import keyed
 from .ahead import Ahead
+from .beginning import begin, begins
 from .claims import Claims
 from .clock import running_s
 from .desk import Claimed, Desk
-from .ending import begin, begins
 from .errors import TempestError
 from .governed import Governed
 from .hand import Hand, Relief
@@ -197,4 +197,4 @@ class Slot(threading.Thread):
         if not claimed.lets_go:
             return True
         claimed.begun_s = running_s()
-        return begins(link, begin(self._keys, claimed, job, self._desk.clock))
+        return begins(link, begin(self._keys, source.queue, source.entry, job, self._desk.clock, claimed.begun_s))

@@ -40,7 +40,7 @@ class Teller(threading.Thread):
         """Tells of those that have run long enough. Gives whether others have not."""
         is_young = False
         for context in self._memory.running():
-            if context.telling is None or context.was_told_of:
+            if context.was_told_of or not context.has_record:
                 continue
             if running_s() - context.started_s < TELL_RUNNING_S:
                 is_young = True
@@ -53,8 +53,7 @@ class Teller(threading.Thread):
         try:
             if self._link is None or self._link.broken:
                 self._link = self._place.open()
-            if context.telling is not None:
-                scripts.run(self._link, [context.telling()])
+            scripts.run(self._link, [context.begun()])
         except TempestError:
             if self._link is not None:
                 self._link.close()
