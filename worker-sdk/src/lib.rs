@@ -18,6 +18,24 @@
 //! run on the tokio runtime: one that blocks a thread for long belongs into [`tokio::task::spawn_blocking`]. Starting
 //! and restarting worker processes, and recovering what a dead one held, is the supervisor's work, not done here.
 //!
+//! Background jobs are pushed by a [`Client`], or by a handler through its [`Context`]:
+//!
+//! ```no_run
+//! # async fn push() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tempest_worker::{Client, Holds, Push};
+//!
+//! let client = Client::from_env().await?;
+//! let report = Push::new("reports", "monthly", &serde_json::json!({"month": 11}))
+//!     .unique("monthly/11", Holds::Running)
+//!     .keep(Duration::from_secs(3_600))
+//!     .then(Push::new("mail", "send", &"boss@example.org"));
+//! let id = client.push(report).await?;
+//! let pages: u64 = client.result("reports", &id, Duration::from_secs(60)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Each job runs in a `tracing` span of its own. With the feature `otel` the span continues the trace of whoever pushed
 //! the job, if the program has a layer of `tracing-opentelemetry`: see `examples/traces`.
 
