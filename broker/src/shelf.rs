@@ -105,7 +105,7 @@ impl Filter {
 
 impl Broker {
     /// Up to `limit` jobs of a shelf that a filter means, in the order of the shelf. Reads pages of 100 entries until there
-    /// are so many.
+    /// are so many; with an empty filter no more than those.
     ///
     /// Errors: Redis is away or refuses.
     pub async fn shelved(
@@ -116,6 +116,9 @@ impl Broker {
         limit: usize,
     ) -> Result<Vec<Shelved>, Error> {
         let (mut walk, mut meant) = (Walk::new(self, queue, shelf, filter), Vec::new());
+        if filter.is_empty() {
+            walk.page = limit.clamp(1, PAGE);
+        }
         while meant.len() < limit
             && let Some(page) = walk.next().await?
         {
@@ -220,6 +223,8 @@ struct Walk<'a> {
     seen: usize,
     /// Entries that are still to come; none: not asked yet.
     left: Option<usize>,
+    /// Entries that are read at once.
+    page: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -230,7 +235,17 @@ impl<'a> Walk<'a> {
             Shelf::Later => (lowest, highest),
             Shelf::Dead => (highest, lowest),
         };
-        Self { broker, queue, shelf, key: shelf.key(broker, queue), from, to, seen: 0, left: None }
+        Self {
+            broker,
+            queue,
+            shelf,
+            key: shelf.key(broker, queue),
+            from,
+            to,
+            seen: 0,
+            left: None,
+            page: PAGE,
+        }
     }
 
     /// The next page; none: there is none.
@@ -244,7 +259,7 @@ impl<'a> Walk<'a> {
         if self.shelf == Shelf::Dead {
             look.arg("REV");
         }
-        look.arg("LIMIT").arg(self.seen).arg(left.min(PAGE)).arg("WITHSCORES");
+        look.arg("LIMIT").arg(self.seen).arg(left.min(self.page)).arg("WITHSCORES");
         let entries: Vec<(Vec<u8>, String)> = self.broker.link().ask(&look).await?;
         let Some((_, last)) = entries.last() else { return Ok(None) };
         let before = if self.from == *last { self.seen } else { 0 };

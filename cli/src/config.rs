@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempest_broker::{NamedSchedule, Settings, Tls};
-use tempest_front::{AdminConfig, Certificate, FrontConfig, HttpConfig, Proxies, Route, TlsConfig};
+use tempest_front::{AdminConfig, Certificate, FrontConfig, HttpConfig, Proxies, Route, TlsConfig, Token};
 use tempest_protocol::Prefix;
 use tempest_supervisor::{Options, WorkerSpec};
 
@@ -51,10 +51,11 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    /// Its text, but for what is nobody's business: a password in a URL.
+    /// Its text, but for what is nobody's business: a password in a URL, a token.
     pub(crate) fn shown(&self) -> String {
         match self.setting.key {
             "redis.url" => Settings::new(&self.text, "").shown_url(),
+            "admin.token" if !self.text.is_empty() => "…".into(),
             _ => self.text.clone(),
         }
     }
@@ -216,6 +217,7 @@ impl Config {
         AdminConfig {
             listen: split(&listen.text).map(str::to_owned).collect(),
             any_port: listen.origin == Origin::Default,
+            token: Token::new(self.text("admin.token")),
         }
     }
 

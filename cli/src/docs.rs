@@ -68,6 +68,7 @@ fn value(kind: Kind) -> String {
         Kind::Addresses => "`host:port`, several".into(),
         Kind::Share => "0 to 1".into(),
         Kind::Text => "text".into(),
+        Kind::Secret => "secret".into(),
         Kind::Path => "file".into(),
         Kind::Networks => "addresses and networks".into(),
         Kind::Fields => "header fields".into(),

@@ -63,9 +63,13 @@ pub(crate) enum Kind {
     Share,
     /// Any text but none.
     Text,
+    /// What nobody is shown; may be empty.
+    Secret,
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// Characters of a secret.
+const SECRET_MIN: usize = 16;
 const GIB: u64 = 1 << 30;
 
 macro_rules! settings {
@@ -148,6 +152,8 @@ settings! {
         "The port clients are sent to by tls.redirect; 0 is the one listened on.";
     "admin.listen" "admin-listen" "TEMPEST_ADMIN_LISTEN" (Kind::Addresses) "localhost:1338" [FRONT | UP]
         "Where operators and probes ask: /healthz, /readyz, /metrics; empty is nowhere. If 1338 is taken and no address was named, a free port.";
+    "admin.token" "admin-token" "TEMPEST_ADMIN_TOKEN" (Kind::Secret) "" [FRONT | UP]
+        "Who knows it may run, delete and pause jobs on the admin page; empty: nobody may. A command line can be seen by others; a variable cannot.";
     "redis.url" "redis-url" "TEMPEST_REDIS_URL" (Kind::Url) "redis://127.0.0.1:6379" [CONNECT | FRONT | UP]
         "The Redis to use; `tempest up` without it starts a private one.";
     "redis.ca_file" "redis-ca-file" "TEMPEST_REDIS_CA_FILE" (Kind::Path) "" [CONNECT | FRONT | UP]
@@ -241,6 +247,14 @@ impl Setting {
                 Ok(share) if (0.0..=1.0).contains(&share) => Ok(()),
                 _ => wrong("a number from 0 to 1"),
             },
+            Kind::Secret if value.is_empty() => Ok(()),
+            // It is not repeated in the message.
+            Kind::Secret => {
+                match value.len() >= SECRET_MIN && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    true => Ok(()),
+                    false => Err(format!("it must be {SECRET_MIN} or more visible ASCII characters")),
+                }
+            }
             Kind::Text if value.trim().is_empty() => wrong("a name"),
             Kind::Text => Ok(()),
             Kind::Word(words) if words.contains(&value) => Ok(()),
@@ -263,6 +277,7 @@ impl Setting {
             Kind::Url | Kind::HttpUrl => "URL",
             Kind::Share => "SHARE",
             Kind::Text => "TEXT",
+            Kind::Secret => "SECRET",
             Kind::Prefix | Kind::TopicPrefix => "PREFIX",
             Kind::Word(_) => "WORD",
             Kind::Filter => "LEVEL",

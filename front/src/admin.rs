@@ -1,19 +1,28 @@
 //! The admin listener: what operators, probes and scrapers ask, apart from clients. Plain HTTP/1, one request a
 //! connection, and no part in the order of stopping but to tell of it until the end.
 
+mod change;
+mod jobs;
 mod page;
 mod readiness;
 mod state;
+mod token;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, routing::get};
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State,
+    routing::{get, post},
+};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use tempest_broker::Rarely;
 use tempest_protocol::Code;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -28,8 +37,10 @@ use crate::{
     server::{Listening, Serving},
 };
 
+use jobs::JobLists;
 pub(crate) use readiness::Unready;
 use state::Asked;
+use token::Guard;
 
 /// Connections at a time; others wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -37,6 +48,10 @@ const CONNECTIONS_MAX: usize = 64;
 const CONNECTION: Duration = Duration::from_secs(15);
 /// How long to wait when the system has no descriptor or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The largest change that can be asked for, in bytes.
+const CHANGE_BYTES_MAX: usize = 4096;
+/// The longest text of others that is shown.
+const TEXT_CHARS_MAX: usize = 100;
 
 /// Listens where it is told to; on any free port, if that does as well.
 ///
@@ -96,20 +111,36 @@ async fn answer(socket: TcpStream, pages: Router, _place: OwnedSemaphorePermit) 
 #[derive(Clone)]
 struct Admin {
     asked: Arc<Asked>,
+    jobs: Arc<JobLists>,
+    guard: Arc<Guard>,
+    barred: Arc<Rarely>,
     scrapes: Arc<Semaphore>,
 }
 
 fn pages(asked: Arc<Asked>) -> Router {
     let refuse = |refusal: Refusal| async { refusal.respond(Form::Text, None) };
+    let guard = Guard::new(&asked.serving().cluster.shared.config.load().admin.token);
+    let admin = Admin {
+        asked,
+        jobs: Arc::default(),
+        guard: Arc::new(guard),
+        barred: Arc::default(),
+        scrapes: Arc::new(Semaphore::new(1)),
+    };
     Router::new()
         .route("/", get(page::page))
         .route("/api/state", get(state))
+        .route("/api/jobs", get(jobs))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .method_not_allowed_fallback(move || refuse(Refusal::method_not_allowed("GET, HEAD".into())))
         .fallback(move || refuse(Refusal::new(Code::NotFound)))
-        .with_state(Admin { asked, scrapes: Arc::new(Semaphore::new(1)) })
+        .route(
+            "/api/change",
+            post(change).fallback(move || refuse(Refusal::method_not_allowed("POST".into()))),
+        )
+        .with_state(admin)
 }
 
 /// The process lives and its runtime turns: else nobody would answer.
@@ -133,7 +164,35 @@ async fn scrape(State(admin): State<Admin>) -> Response<String> {
 
 /// What the first page shows.
 async fn state(State(admin): State<Admin>) -> Response<String> {
-    page(StatusCode::OK, "application/json", admin.asked.state().await)
+    page(StatusCode::OK, "application/json", admin.asked.state(admin.guard.is_set()).await)
+}
+
+/// The lists of background jobs it shows.
+async fn jobs(State(admin): State<Admin>) -> Response<String> {
+    let broker = &admin.asked.serving().cluster.shared.broker;
+    page(StatusCode::OK, "application/json", admin.jobs.of(broker).await)
+}
+
+/// Changes something for whoever sends the token. No page of elsewhere can have a browser send it.
+async fn change(State(admin): State<Admin>, request: Request<Body>) -> Response<String> {
+    if let Err(barred) = admin.guard.admit(request.headers()) {
+        admin
+            .barred
+            .say(|unsaid| warn!(?barred, unsaid, "somebody may not change anything on the admin page"));
+        let mut response = page(barred.status(), "application/json", barred.to_string());
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    let body = to_bytes(request.into_body(), CHANGE_BYTES_MAX).await.unwrap_or_default();
+    let (status, told) = change::change(&admin.asked.serving().cluster.shared.broker, &body).await;
+    admin.jobs.forget().await;
+    admin.asked.forget().await;
+    page(status, "application/json", told)
+}
+
+/// What others call themselves, as far as it is shown.
+fn short(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(TEXT_CHARS_MAX).collect()
 }
 
 /// Whole milliseconds.

@@ -276,6 +276,11 @@ impl Shared {
         queues
     }
 
+    /// What is known of a queue, if a route leads or led to it.
+    pub(crate) fn known(&self, queue: &Queue) -> Option<Arc<QueueState>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).get(queue).cloned()
+    }
+
     /// How long a request body may pause.
     pub(crate) fn body_pause_max(&self) -> Duration {
         Duration::from_millis(self.config.load().http.body_timeout_ms)

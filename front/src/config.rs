@@ -16,7 +16,7 @@ use tempest_protocol::{Action, Encoding, Lane, Queue, limits};
 use crate::caller::Proxies;
 
 pub use access_log::AccessLog;
-pub use admin::AdminConfig;
+pub use admin::{AdminConfig, Token};
 pub(crate) use background::Background;
 pub use policy::{Cors, Rate};
 pub use requests::HttpConfig;

@@ -37,6 +37,7 @@ pub use caller::Proxies;
 pub use cluster::Cluster;
 pub use config::{
     AccessLog, AdminConfig, Certificate, Cors, FrontConfig, HttpConfig, Rate, Route, ServerTiming, TlsConfig,
+    Token,
 };
 pub use refusal::Refusal;
 pub use server::{BACKLOG, Front, Handle, Inherited, Reloaded, Report, Spoken, Validity};

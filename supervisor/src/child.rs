@@ -67,6 +67,8 @@ impl Child {
         let Birth { spec, label, settings, spawner, output, .. } = birth;
         let program = spec.program()?;
         let mut command = spawner.command(&program, spec.command.get(1..).unwrap_or_default());
+        // Who may change something at the front's admin listener is no business of workers.
+        command.env_remove("TEMPEST_ADMIN_TOKEN");
         for (name, value) in environment(spec, settings) {
             command.env(name, value);
         }

@@ -1,4 +1,5 @@
-//! The first page: one file without a build step, that asks for the state once a second. It changes nothing.
+//! The first page: one file without a build step, that asks for the state once a second. Who has given
+//! it the token finds buttons on it.
 
 use http::{HeaderValue, Response, StatusCode, header};
 

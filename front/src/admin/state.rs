@@ -7,11 +7,11 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use tempest_broker::{QueueState, WorkerState};
-use tempest_protocol::{Lane, limits};
+use tempest_broker::{QueueLimits, QueueState, WorkerState};
+use tempest_protocol::{Lane, Queue, limits};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{Unready, millis, readiness};
+use super::{Unready, millis, readiness, short};
 use crate::{recent::Refused, server::Serving};
 
 /// How old an answer may be: several people may look at once.
@@ -23,7 +23,6 @@ const QUEUES_MAX: usize = 200;
 const WORKERS_MAX: usize = 500;
 const TOPICS_MAX: usize = 50;
 const JOBS_MAX: usize = 16;
-const TEXT_CHARS_MAX: usize = 100;
 
 /// A front that is asked for its state.
 pub(super) struct Asked {
@@ -49,13 +48,19 @@ impl Asked {
         &self.serving
     }
 
-    /// The state as a JSON document.
-    pub(super) async fn state(&self) -> String {
+    /// Something has changed: the next one who asks sees it.
+    pub(super) async fn forget(&self) {
+        self.last.lock().await.at = None;
+    }
+
+    /// The state as a JSON document. `changes`: whether anybody may change something.
+    pub(super) async fn state(&self, changes: bool) -> String {
         let mut last = self.last.lock().await;
         if last.at.is_none_or(|at| at.elapsed() > FRESH) {
             let cluster = timeout(PATIENCE, self.of_cluster(&mut last.seen)).await;
             // After all else, so that nothing lies in the future.
             let mut state = self.own();
+            state.insert("changes".into(), changes.into());
             match cluster {
                 Ok(Ok(cluster)) => state.extend(cluster),
                 // `reasons` say that Redis is away.
@@ -105,8 +110,12 @@ impl Asked {
         let (mut queues, mut workers) = broker.states().await?;
         queues.truncate(QUEUES_MAX);
         let ages = self.ages(&queues).await?;
-        let queues: Vec<_> =
-            queues.iter().zip(ages.chunks(Lane::ALL.len())).map(|(state, ages)| queue(state, ages)).collect();
+        let limits = broker.limits_of(queues.iter().map(|state| &state.queue)).await?;
+        let shown = queues.iter().zip(ages.chunks(Lane::ALL.len())).zip(&limits);
+        let mut shown: Vec<_> = shown.map(|((state, ages), limits)| queue(state, ages, limits)).collect();
+        for (state, shown) in queues.iter().zip(&mut shown) {
+            shown["here"] = self.here(&state.queue);
+        }
         workers.truncate(WORKERS_MAX);
         let silent: Vec<_> = workers
             .iter()
@@ -127,9 +136,15 @@ impl Asked {
         }
         *seen = still;
         let mut state = Map::new();
-        state.insert("queues".into(), queues.into());
+        state.insert("queues".into(), shown.into());
         state.insert("workers".into(), merged(&workers, &mut held));
         Ok(state)
+    }
+
+    /// The jobs that this front has pushed to a queue since it runs; null where it has no route to it.
+    fn here(&self, queue: &Queue) -> Value {
+        let known = self.serving.cluster.shared.known(queue);
+        known.map(|state| state.jobs.total() + state.pushes.total()).into()
     }
 
     /// How long the oldest job of each lane has waited, in the order of queues and of [`Lane::ALL`].
@@ -141,7 +156,7 @@ impl Asked {
     }
 }
 
-fn queue(state: &QueueState, ages: &[Option<Duration>]) -> Value {
+fn queue(state: &QueueState, ages: &[Option<Duration>], limits: &QueueLimits) -> Value {
     let lanes = Lane::ALL.iter().zip(state.waiting).zip(ages);
     let lanes: Vec<_> = lanes
         .map(|((lane, load), age)| {
@@ -155,6 +170,9 @@ fn queue(state: &QueueState, ages: &[Option<Duration>]) -> Value {
         "later": state.later,
         "dead": state.dead,
         "workers": state.workers,
+        "paused": limits.paused,
+        "concurrency": limits.concurrency,
+        "rate": limits.rate.map(|jobs| json!({ "jobs": jobs, "per_ms": limits.per_ms })),
     })
 }
 
@@ -208,8 +226,4 @@ fn refused(refused: &Refused) -> Value {
         "client": refused.client.map(|client| client.to_string()),
         "request_id": refused.request_id,
     })
-}
-
-fn short(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(TEXT_CHARS_MAX).collect()
 }

@@ -64,6 +64,11 @@ impl Jobs {
         self.0[outcome as usize].count();
     }
 
+    /// How many are over.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().map(Counter::value).sum()
+    }
+
     /// Outcomes and how many jobs had them.
     pub(super) fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Outcome::ALL.iter().map(|(_, name)| *name).zip(self.0.iter().map(Counter::value))

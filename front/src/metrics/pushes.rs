@@ -45,6 +45,11 @@ impl Pushes {
         self.0[outcome as usize].count();
     }
 
+    /// How many became a job.
+    pub(crate) fn total(&self) -> u64 {
+        self.0[PushOutcome::Pushed as usize].value()
+    }
+
     /// Outcomes and how many pushes had them; nothing where there never was one.
     pub(super) fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let values = self.0.each_ref().map(Counter::value);

@@ -14,7 +14,7 @@ use crate::{
 /// A front with an admin listener on a free port.
 pub(crate) fn seen() -> FrontConfig {
     let listen = vec!["127.0.0.1:0".into()];
-    FrontConfig { admin: AdminConfig { listen, any_port: false }, ..config() }
+    FrontConfig { admin: AdminConfig { listen, any_port: false, ..AdminConfig::default() }, ..config() }
 }
 
 /// The status of `/readyz` and the reasons it gives.
@@ -122,7 +122,7 @@ fn a_port_that_is_taken_is_an_error_or_another_one_does() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let with = |any_port| FrontConfig {
-        admin: AdminConfig { listen: vec![address.to_string()], any_port },
+        admin: AdminConfig { listen: vec![address.to_string()], any_port, ..AdminConfig::default() },
         ..config()
     };
     let error = scene.try_front(&scene.redis.url(), with(false)).err().expect("it is taken");

@@ -302,7 +302,7 @@ fn a_push_whose_answer_was_lost_is_repeated_and_is_one_job() {
 fn a_redis_that_is_away_or_a_lane_that_is_full_is_told_at_once() {
     let mut scene = Scene::new();
     scene.attend("reports");
-    let admin = AdminConfig { listen: vec!["127.0.0.1:0".into()], any_port: false };
+    let admin = AdminConfig { listen: vec!["127.0.0.1:0".into()], ..AdminConfig::default() };
     let config = pushing(Route { backlog_bytes_max: Some(100_000), ..reports() });
     let front = scene.front_with(FrontConfig { admin, ..config });
     let at = pushed(&front, &format!("\"{}\"", "x".repeat(200_000)));

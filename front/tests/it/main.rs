@@ -15,6 +15,7 @@ mod admin;
 mod background;
 mod binding;
 mod cancelling;
+mod changes;
 mod connections;
 mod crowds;
 mod doubt;

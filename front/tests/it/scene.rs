@@ -47,7 +47,7 @@ impl Drop for Scene {
 
 /// A front with everything at its default but a free port.
 pub(crate) fn config() -> FrontConfig {
-    let admin = AdminConfig { listen: Vec::new(), any_port: false };
+    let admin = AdminConfig { listen: Vec::new(), any_port: false, ..AdminConfig::default() };
     FrontConfig { listen: vec!["127.0.0.1:0".into()], drain_ms: 5_000, admin, ..FrontConfig::default() }
 }
 
