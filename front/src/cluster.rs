@@ -169,8 +169,14 @@ impl Cluster {
         self.work_route(&Route { path: "/".into(), queue: Some(queue.into()), ..Route::default() })
     }
 
-    /// The same with everything a route can say; its `path`, `host` and `methods` are not looked at.
+    /// The same with everything a route to workers can say; its `path`, `host` and `methods` are not looked at.
+    ///
+    /// Errors: every mistake of the route; `background` and `jobs` are for the table of a [`Front`](crate::Front).
     pub fn work_route(&self, route: &Route) -> Result<Work, Error> {
+        if route.background || route.jobs {
+            let line = format!("route {:?}: background and jobs need the table of a front", route.path);
+            return Err(Error::Routes(vec![line]));
+        }
         self.work_under(&self.shared.config.load(), route)
     }
 

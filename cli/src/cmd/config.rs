@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tempest_broker::NamedSchedule;
+use tempest_front::Route;
 use tempest_protocol::{Lane, Queue};
 use tempest_supervisor::WorkerSpec;
 
@@ -27,6 +28,18 @@ fn shown_file(config: &Config) -> String {
     config.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string())
 }
 
+/// Where a route leads, in words.
+fn target(route: &Route) -> String {
+    let fields = serde_json::to_value(route).unwrap_or_default();
+    let found = ["queue", "topic", "static"].iter().find_map(|key| Some((*key, fields[key].as_str()?)));
+    match found {
+        Some((key, name)) if route.jobs => format!("jobs of {key} {name}"),
+        Some((key, name)) if route.background => format!("{key} {name}, in the background"),
+        Some((key, name)) => format!("{key} {name}"),
+        None => "jobs".into(),
+    }
+}
+
 fn print_text(config: &Config) -> Result<(), Failure> {
     print(format!("file: {}\n\n", shown_file(config)).as_bytes())?;
     let rows: Vec<_> = config
@@ -36,12 +49,7 @@ fn print_text(config: &Config) -> Result<(), Failure> {
         .collect();
     print_table(&["SETTING", "VALUE", "ORIGIN"], &rows)?;
     for route in &config.routes {
-        let target = serde_json::to_value(route).unwrap_or_default();
-        let target = ["queue", "topic", "static"]
-            .iter()
-            .find_map(|key| Some(format!("{key} {}", target[key].as_str()?)))
-            .unwrap_or_default();
-        print(format!("\nroute {} → {target}", route.path).as_bytes())?;
+        print(format!("\nroute {} → {}", route.path, target(route)).as_bytes())?;
     }
     for worker in &config.workers {
         let queues: Vec<_> = worker.queues.iter().map(Queue::as_str).collect();

@@ -10,11 +10,13 @@ use crate::{
 };
 
 const ROUTES: &str = r#"
-# Routes: which requests, and where they go. Exactly one of queue, topic and static. Without any, these two hold.
+# Routes: which requests, and where they go. Exactly one of queue, topic, static and jobs. Without any, these two hold.
 #   host, methods                            only for these: host = "example.org", methods = ["GET", "HEAD"]
 #   queue, action, lane, encoding            to workers: action = "url", lane = "high", encoding = "msgpack"
 #   timeout_ms, body_bytes_max               instead of the front's own
 #   idempotency_key = true                   a request with Idempotency-Key may be run again when its worker dies
+#   background = true                        the client gets a 202 at once, the job is done later
+#   jobs = true                              what became of such jobs: path = "/jobs/{queue}/{id}"
 #   static = "public"                        files below a folder beside this file
 
 [[route]]

@@ -1,7 +1,5 @@
 //! Jobs over HTTP: a request becomes a background job, its client a visitor who looks now and then.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tempest_front::{AdminConfig, FrontConfig, Route};
 use tempest_protocol::Encoding;
@@ -9,13 +7,13 @@ use tempest_protocol::Encoding;
 use crate::{
     client::{Client, Response},
     proxy::Fault,
-    scene::{Claim, Running, Scene, config, routes, timed},
-    server::{Answer, eventually},
+    scene::{Claim, Running, Scene, config, routes},
+    server::eventually,
 };
 
-const REPORTS: &str = "tempest:{reports}";
+pub(crate) const REPORTS: &str = "tempest:{reports}";
 
-fn reports() -> Route {
+pub(crate) fn reports() -> Route {
     Route {
         path: "/reports".into(),
         methods: vec!["POST".into()],
@@ -26,37 +24,37 @@ fn reports() -> Route {
     }
 }
 
-fn jobs() -> Route {
+pub(crate) fn jobs() -> Route {
     Route { path: "/jobs/{queue}/{id}".into(), jobs: true, ..Route::default() }
 }
 
 /// Routes for reports, as `route` has them, for what became of them, and for the queue `default`.
-fn pushing(route: Route) -> FrontConfig {
+pub(crate) fn pushing(route: Route) -> FrontConfig {
     let rest = Route { path: "/{*rest}".into(), queue: Some("default".into()), ..Route::default() };
     routes(vec![route, jobs(), rest])
 }
 
-fn post(client: &mut Client, fields: &str, body: &str) -> Response {
+pub(crate) fn post(client: &mut Client, fields: &str, body: &str) -> Response {
     let length = body.len();
     client
         .send(format!("POST /reports HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n{fields}\r\n{body}"));
     client.response()
 }
 
-fn json_of(response: &Response) -> Value {
+pub(crate) fn json_of(response: &Response) -> Value {
     serde_json::from_str(&response.text()).unwrap_or_else(|error| panic!("{error}: {}", response.text()))
 }
 
 /// Posts a report. Gives the address of its status.
 #[track_caller]
-fn pushed(front: &Running, body: &str) -> String {
+pub(crate) fn pushed(front: &Running, body: &str) -> String {
     let response = post(&mut front.client(), "", body);
     assert_eq!(response.status, 202, "{}", response.text());
     response.header("location").expect("a location")
 }
 
 #[track_caller]
-fn status(front: &Running, path: &str) -> Value {
+pub(crate) fn status(front: &Running, path: &str) -> Value {
     let response = front.get(path);
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.header("cache-control").as_deref(), Some("no-store"));
@@ -64,18 +62,18 @@ fn status(front: &Running, path: &str) -> Value {
 }
 
 impl Scene {
-    fn report(&self) -> Claim {
+    pub(crate) fn report(&self) -> Claim {
         self.claim_from(&[REPORTS])
     }
 
     /// Writes into the record of a report, as its worker would.
-    fn note(&self, claim: &Claim, fields: &[&str]) {
+    pub(crate) fn note(&self, claim: &Claim, fields: &[&str]) {
         let record = format!("{REPORTS}:job:{}", claim.id());
         self.redis.run(&[&["HSET", record.as_str()], fields].concat());
     }
 
     /// Ends a report with a reply that is kept.
-    fn end(&self, claim: &Claim, reply: &str, fields: &[&str]) {
+    pub(crate) fn end(&self, claim: &Claim, reply: &str, fields: &[&str]) {
         let result = format!("{REPORTS}:job:{}:result", claim.id());
         self.redis.run(&["RPUSH", result.as_str(), &reply.replace("ID", &claim.id())]);
         self.note(claim, fields);
@@ -326,107 +324,6 @@ fn a_redis_that_is_away_or_a_lane_that_is_full_is_told_at_once() {
         code == "redis_away"
     });
     assert_eq!(front.get(&at).status, 503);
-}
-
-#[test]
-fn a_status_is_waited_for_until_the_job_ends() {
-    let scene = Scene::new();
-    let front = scene.front_with(pushing(reports()));
-    let at = pushed(&front, "");
-    let claim = scene.report();
-    let (early, took) = timed(|| status(&front, &format!("{at}?wait=300ms")));
-    assert_eq!(early["state"], "waiting", "the time is over");
-    assert!(took >= Duration::from_millis(300));
-
-    let mut client = front.client();
-    // Longer than this client has patience for.
-    client.send(format!("GET {at}?wait=30s HTTP/1.1\r\nhost: a\r\n\r\n"));
-    scene.note(&claim, &["state", "running"]);
-    scene.end(&claim, r#"{"id":"ID","result":7}"#, &["state", "done"]);
-    assert_eq!(json_of(&client.response())["result"], 7);
-    for wrong in ["wait=", "wait=soon", "wait=-1s", "wait=1.5s", "wait=5m"] {
-        assert_eq!(front.get(&format!("{at}?{wrong}")).status, 400, "{wrong}");
-    }
-    assert_eq!(status(&front, &format!("{at}?wait=99999999999999999999999s"))["state"], "done");
-}
-
-#[test]
-fn a_client_that_waits_and_leaves_is_no_load_and_a_front_that_stops_does_not_wait() {
-    let scene = Scene::new();
-    let mut front = scene.front_with(pushing(reports()));
-    let at = pushed(&front, "");
-    let asked = || scene.redis.cli("INFO commandstats").text();
-    let calls = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("cmdstat_pttl:calls="))?;
-        line.split(',').next()?.parse::<u64>().ok()
-    };
-    let mut client = front.client();
-    client.send(format!("GET {at}?wait=30s HTTP/1.1\r\nhost: a\r\n\r\n"));
-    eventually("it looks", || calls(&asked()) > Some(3));
-    drop(client);
-    eventually("it has stopped to look", || {
-        let before = calls(&asked());
-        std::thread::sleep(Duration::from_millis(700)); // longer than the longest pause
-        before == calls(&asked())
-    });
-    let mut client = front.client();
-    client.send(format!("GET {at}?wait=30s HTTP/1.1\r\nhost: a\r\n\r\n"));
-    let before = calls(&asked());
-    eventually("it looks", || calls(&asked()) > before);
-    front.stop();
-    assert_eq!(json_of(&client.response())["state"], "waiting");
-    front.ended();
-}
-
-#[test]
-fn only_jobs_of_routes_that_push_them_are_shown() {
-    let scene = Scene::new();
-    let front = scene.front_with(pushing(reports()));
-    let at = pushed(&front, "");
-    let id = at.rsplit('/').next().expect("an id").to_owned();
-    scene.redis.run(&["HSET", "tempest:{default}:job:other", "state", "waiting"]);
-    for path in
-        ["/jobs/default/other", "/jobs/reports/nothing", "/jobs/reports/%2e%2e", &format!("/jobs/x/{id}")]
-    {
-        assert_eq!(front.get(path).status, 404, "{path}");
-    }
-    let mut client = front.client();
-    client.send(format!("DELETE {at} HTTP/1.1\r\nhost: a\r\n\r\n"));
-    let refused = client.response();
-    assert_eq!((refused.status, refused.header("allow").as_deref()), (405, Some("GET, HEAD")));
-    client.send(format!("HEAD {at} HTTP/1.1\r\nhost: a\r\n\r\n"));
-    assert_eq!(client.response_to("HEAD").status, 200);
-}
-
-#[test]
-fn without_a_route_for_it_there_is_no_status() {
-    let scene = Scene::new();
-    let front = scene.front_with(routes(vec![reports()]));
-    let response = post(&mut front.client(), "", "");
-    assert_eq!((response.status, response.header("location")), (202, None));
-    assert_eq!(json_of(&response).get("status"), None);
-    // One of another host, or of another queue, is not for it.
-    let elsewhere = Route { host: Some("b".into()), ..jobs() };
-    let other = Route { path: "/others/{id}".into(), queue: Some("default".into()), ..jobs() };
-    let own = Route { path: "/r/{id}".into(), queue: Some("reports".into()), ..jobs() };
-    let front = scene.front_with(routes(vec![reports(), elsewhere, other, own]));
-    let at = pushed(&front, "");
-    assert!(at.starts_with("/r/"), "{at}");
-    assert_eq!(status(&front, &at)["state"], "waiting");
-}
-
-#[test]
-fn a_record_that_is_gone_is_not_found() {
-    let scene = Scene::new();
-    let front = scene.front_with(pushing(Route { keep_ms: Some(0), ..reports() }));
-    let at = pushed(&front, "");
-    let claim = scene.report();
-    assert!(claim.job.envelope.background.is_none(), "nothing is kept");
-    assert!(matches!(
-        scene.redis.run(&["DEL", &format!("{REPORTS}:job:{}", claim.id())]),
-        Answer::Integer(1)
-    ));
-    assert_eq!(front.get(&format!("{at}?wait=30s")).status, 404);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod files;
 mod forms;
 mod framing;
 mod http2;
+mod job_status;
 mod listening;
 mod metrics;
 mod overload;
