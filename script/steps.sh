@@ -152,6 +152,7 @@ step_bench() {
   "$python" bench/cancel/run --cancels 3 --bin "$target/debug"
   "$python" bench/recovery/run --smoke --bin "$target/debug"
   "$python" bench/overload/run --smoke --bin "$target/debug"
+  "$python" bench/jobs/run --smoke --bin "$target/debug"
 }
 
 # Instructions of the hot path beside those that are stored.

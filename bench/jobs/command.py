@@ -49,7 +49,7 @@ def main(about):
 
 
 def there(part, families, options):
-    """Those that can run here. Of the others it says what is missing, which fails a run that is more than a smoke test."""
+    """Those that can run here. Of the others it says what is missing, which fails a run whose figures count."""
     found = []
     with Programs() as programs:
         ground = Ground(programs, options.bin, 1)

@@ -28,7 +28,7 @@ def measure(part, options):
 def sizes(options):
     """How many jobs, rounds, how long before the moment they are pushed in seconds."""
     if options.smoke:
-        return 500, 1, 10
+        return 500, 1, 5
     return (100_000, 1, 15) if options.quick else (100_000, 3, 20)
 
 
@@ -42,9 +42,9 @@ def once(binaries, jobs, ahead_s):
         due = time.time() + ahead_s
         command, environment = system.fill_command({"batch": 1000, "calls": 2}, jobs, 0, "--due", int(due * 1000))
         system.finished(command, environment)
-        quiet = trips(system, due - time.time() - BEFORE_S - 1).result()
+        quiet = Trips(system, due - time.time() - BEFORE_S - 1).result()
         sleep_until(due - BEFORE_S)
-        busy = trips(system, BEFORE_S + AFTER_S)
+        busy = Trips(system, BEFORE_S + AFTER_S)
         moved_s = watch(system.redis, jobs, due)
         return {"moved_s": moved_s, "quiet": quiet, "busy": busy.result()}
 
@@ -65,7 +65,7 @@ def watch(redis, jobs, due):
     return time.time() - due
 
 
-class trips:
+class Trips:
     """Jobs of another queue, one each 5 ms, while the block goes on."""
 
     def __init__(self, system, seconds):

@@ -32,10 +32,11 @@ pub(crate) struct Options {
 }
 
 const QUEUE: &str = "steady";
-/// So many that are done are replaced at once.
-const BATCH: usize = 50;
+/// At least and at most so many that are done are replaced at once.
+const BATCH: usize = 32;
+const BATCH_MAX: usize = 128;
 
-/// How many jobs are done, and who is told each [`BATCH`] of them.
+/// How many jobs are done; whoever waits is told of each [`BATCH`] of them.
 #[derive(Default)]
 struct Done {
     count: AtomicUsize,
@@ -49,11 +50,16 @@ impl Done {
         }
     }
 
-    /// Waits until so many are done.
-    async fn reaches(&self, count: usize) {
-        while self.count.load(Ordering::Relaxed) < count {
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many are done. Gives how many are.
+    async fn reaches(&self, count: usize) -> usize {
+        while self.count() < count {
             self.batch.notified().await;
         }
+        self.count()
     }
 }
 
@@ -65,16 +71,15 @@ pub(crate) async fn steady(client: &Client, options: &Options) -> anyhow::Result
     let work = tokio::spawn(counting(worker(QUEUE, options.slots), done.clone()).run(async {
         stopped.await.ok();
     }));
-    done.reaches(BATCH).await;
-    let (begun, from) = (Instant::now(), done.count.load(Ordering::Relaxed));
-    let mut replaced = 0;
+    let from = done.reaches(BATCH).await;
+    let (begun, mut replaced) = (Instant::now(), 0);
     while begun.elapsed() < options.seconds {
-        done.reaches(replaced + BATCH).await;
-        fill::fill(client, &fill::Options::plain(QUEUE, BATCH, BATCH)).await?;
-        replaced += BATCH;
+        let batch = (done.reaches(replaced + BATCH).await - replaced).min(BATCH_MAX);
+        fill::fill(client, &fill::Options::plain(QUEUE, batch, batch)).await?;
+        replaced += batch;
     }
-    let rate = count(done.count.load(Ordering::Relaxed) - from) / begun.elapsed().as_secs_f64();
-    let behind = done.count.load(Ordering::Relaxed).saturating_sub(replaced);
+    let rate = count(done.count() - from) / begun.elapsed().as_secs_f64();
+    let behind = done.count().saturating_sub(replaced);
     stop.send(()).ok();
     work.await??;
     Ok(json!({ "rate": rate, "behind": behind }))
