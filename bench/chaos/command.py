@@ -103,12 +103,12 @@ def _again(wish, options):
     return "bench/chaos/run " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
 
 
-def _write_down(fleet, striker, load, waiting, lives):
+def _write_down(fleet, striker, load, waiting, lives, left):
     """What happened and how everything ended, beside the logs and the evidence: for --keep."""
     told = {"faults": striker.times, "waiting": waiting, **vars(fleet.told)}
     ended = {key: asdict(one) for key, one in load.ended.items()}
     memory = [asdict(life) for life in lives]
-    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory}))
+    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory, "left": asdict(left)}))
 
 
 async def _judge(fleet, plan, asked, wish, options, begun):
@@ -117,6 +117,8 @@ async def _judge(fleet, plan, asked, wish, options, begun):
     background = [asyncio.create_task(each) for each in behind]
     async with fleet.client() as client:
         planted = await firings.plant(client)
+    # A kill of Redis that comes at once does not make them unheard of.
+    await asyncio.sleep(0 if fleet.fsync == "always" else ledger.FORGOTTEN_MS / 1_000)
     await asyncio.gather(striker.carry_out(plan), load.give(asked))
     async with fleet.client() as client:
         planted, asleep = await firings.pull_out(client, planted)
@@ -131,10 +133,12 @@ async def _judge(fleet, plan, asked, wish, options, begun):
     asked = [*asked, *(order for order, _ in fired)]
     load.ended.update({order.id: ended for order, ended in fired})
     entries = evidence.read(fleet.evidence)
-    _write_down(fleet, striker, load, waiting, sampler.lives)
+    _write_down(fleet, striker, load, waiting, sampler.lives, left)
     forgetful = () if fleet.fsync == "always" else tuple(fleet.told.redis_kills)
     forgotten_ms = round(options.power_loss_s * 1_000) + POWER_LATE_MS if options.power_loss_s else ledger.FORGOTTEN_MS
-    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down, forgetful, forgotten_ms, left)
+    known = ledger.Known(
+        load.ended, entries, dead, waiting, fleet.told.was_down, forgetful, forgotten_ms, left, tuple(planted)
+    )
     starts = Counter(dict.fromkeys(NAMES, 0))
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
     return report.Result(

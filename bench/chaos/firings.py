@@ -24,6 +24,8 @@ SCHEDULES, DUE, FIRED = (f"tempest:{{{SDK}}}:{word}" for word in ("schedules", "
 MISSED_MS = 60_000
 # How long nobody was there for them when they are planted, so that some firings are missed from the start.
 ASLEEP_MS = 75_000
+# By how much the clocks of those who fire differ.
+CLOCK_MS = 1_000
 PATIENCE_S = 60
 PAUSE_S = 0.1
 ATTEMPTS = 3
@@ -73,20 +75,34 @@ class Planted:
         return range(self.first_ms, self.next_ms, self.schedule.every_ms)
 
     def may_be_missed(self, due_ms):
-        """Whether this firing may be left out: it was over a minute late when the schedule was planted."""
+        """Whether this firing may be left out: nobody was there for it."""
         return self.schedule.missed != "all" and due_ms <= self.planted_ms
 
     def order(self, due_ms):
         """The job of a firing."""
         schedule = self.schedule
-        name, more = f"{schedule.name}.{due_ms}", {"how": "scheduled", "due_ms": due_ms}
-        return Order(0.0, name, "job", SDK, schedule.payload, schedule.ms, ATTEMPTS, **more)
+        how = "missed" if due_ms <= self.planted_ms else "scheduled"
+        name = f"{schedule.name}.{due_ms}"
+        return Order(0.0, name, "job", SDK, schedule.payload, schedule.ms, ATTEMPTS, how=how, due_ms=due_ms)
 
     def accounts(self):
         """Each firing as an order, and how its push ended."""
         for due_ms in self.dues():
             how = "unknown" if self.may_be_missed(due_ms) else "pushed"
             yield self.order(due_ms), Ended(how, due_ms, due_ms)
+
+
+def judge(planted, fired):
+    """What is wrong with the firings that were missed, a line each. ``fired`` has the ids of all jobs there were. Of those
+    that are ``all`` to be made up for each is an order that somebody has to do."""
+    for one in planted:
+        missed = [due_ms for due_ms in one.dues() if one.may_be_missed(due_ms)]
+        made_up = [due_ms for due_ms in missed if one.order(due_ms).id in fired]
+        long_ago = [due_ms for due_ms in made_up if due_ms < one.planted_ms - MISSED_MS - CLOCK_MS]
+        if missed and not made_up:
+            yield f"{one.schedule.name}: {len(missed)} firings were missed, and none was made up for"
+        if len(long_ago) > 1:
+            yield f"{one.schedule.name}: more than one was made up for of those that were missed: {long_ago}"
 
 
 async def plant(client):

@@ -21,7 +21,7 @@ beyond them:
 from collections import Counter
 from dataclasses import dataclass, field
 
-from chaos import holding, records
+from chaos import firings, holding, records
 from chaos.records import Left
 
 # With ``everysec`` Redis may lose its last second, and two while the disk is slow; one for our clocks.
@@ -69,6 +69,7 @@ class Known:
     forgetful_ms: tuple = ()
     forgotten_ms: int = FORGOTTEN_MS
     left: Left = field(default_factory=Left)
+    planted: tuple = ()
 
 
 def settle(orders, known):
@@ -76,11 +77,12 @@ def settle(orders, known):
     account = Account()
     cases = {order.id: _Case(order, known, account) for order in orders}
     for case in cases.values():
-        case.settle(cases.get(case.order.after))
+        case.before = cases.get(case.order.after)
+        case.settle()
     for stranger in (set(known.evidence) | set(known.dead)) - set(cases):
         account.wrong.append(f"{stranger or 'a dead job without an id'}: nobody ordered it")
-    if not known.forgetful_ms:
-        account.wrong += [*holding.judge(cases), *records.judge(cases, known)]
+    account.wrong += [*holding.judge(cases), *records.judge(cases, known)]
+    account.wrong += firings.judge(known.planted, set(known.evidence) | set(known.dead))
     return account
 
 
@@ -94,6 +96,8 @@ class _Case:
         self.ends = [entry for entry in self.entries if entry.what == "end"]
         self.dead = known.dead.get(order.id, [])
         self.ended = known.ended.get(order.id)
+        # The case of the job that this one follows.
+        self.before = None
 
     @property
     def is_done(self):
@@ -107,15 +111,15 @@ class _Case:
             return self.order.due_ms
         return self.ended.from_ms + self.order.in_ms
 
-    def settle(self, before=None):
-        """Judges the evidence, then what whoever asked was told. ``before`` is the case of the job that it follows."""
+    def settle(self):
+        """Judges the evidence, then what whoever asked was told."""
         self._judge_starts()
         self._judge_payloads()
-        outcome = self._request() if self.order.kind != "job" else self._next(before) if before else self._job()
+        outcome = self._request() if self.order.kind != "job" else self._next() if self.before else self._job()
         self.account.outcomes[outcome] += 1
         if self.order.how != "plain":
             self.account.kinds[self.order.how] += 1
-        if self.due_ms and self.starts:
+        if self.due_ms and self.starts and self.order.how != "missed":
             self.account.late_ms.append(self.starts[0].ms - self.due_ms)
         if len(self.ends) > 1:
             self.account.notes["done more than once"] += 1
@@ -183,8 +187,9 @@ class _Case:
             return f"job dead: {self.dead[0].code}"
         return self._neither_done_nor_dead()
 
-    def _next(self, before):
+    def _next(self):
         """A job that another one pushes when it is done, and before its own ack: if that is dead it may be there or not."""
+        before = self.before
         if self.starts and (not before.ends or self.starts[0].ms < before.ends[0].ms):
             self._wrong(f"{before.order.id} was not done yet, but {_told(self.starts)}")
         if self.starts or self.dead or (before.ends and not before.dead):
@@ -208,9 +213,15 @@ class _Case:
             return "job refused: another one held its key"
         if how == "unknown" and not self.starts:
             return "job never arrived (its push was cut)"
-        if self.ended and self._forgot("lost", [(self.ended.from_ms, self.ended.to_ms)]):
+        if self._forgot("lost", self._pushes()):
             return "job lost with the last moments of Redis"
         return self._lost(f"{how}, {_told(self.starts)}, and is nowhere")
+
+    def _pushes(self):
+        """From when to when it was pushed, by whom it was."""
+        if self.before:
+            return [(end.ms, end.ms) for end in self.before.ends]
+        return [(self.ended.from_ms, self.ended.to_ms)] if self.ended else []
 
     # --- requests
 

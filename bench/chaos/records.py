@@ -55,11 +55,11 @@ def judge(cases, known):
             yield f"{name}: its record says {state or 'nothing'}, and nobody has it"
         elif state == "dead" and name not in known.dead:
             yield f"{name}: its record says dead, and it is not in dead"
-        elif state == "done" and case and not case.order.keep_ms:
+        elif state == "done" and not (case and case.order.keep_ms):
             yield f"{name}: nothing of it is kept, and its record is there"
     for key in left.held:
         yield f"{key}: this unique key is held, and nobody holds it"
-    for case in cases.values():
+    for case in cases.values() if not known.forgetful_ms else ():
         if case.order.keep_ms and case.order.queue == SDK and (case.is_done or case.dead):
             yield from _judge_kept(case, left)
 
