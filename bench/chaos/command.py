@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from chaos import evidence, ledger, orders, recovery, remains, report, schedule
+from chaos import evidence, firings, ledger, orders, records, recovery, remains, report, schedule
+from chaos.background import background
 from chaos.crew import KILLED, LASTING, NAMES, SPARED, SUPERVISED
 from chaos.fleet import Fleet
 from chaos.load import Load
@@ -75,7 +76,7 @@ def _parser(about, defaults):
 
 async def _run(wish, plan, options):
     begun = time.monotonic()
-    asked = orders.orders(wish.seed, wish.seconds + CALM_S, options.requests_per_s, options.jobs_per_s)
+    asked = _asked(wish, options)
     with Fleet(options.fsync, options.power_loss_s) as fleet:
         try:
             await fleet.begin()
@@ -88,37 +89,56 @@ async def _run(wish, plan, options):
                 shutil.copytree(fleet.folder, options.keep, ignore=away, dirs_exist_ok=True)
 
 
+def _asked(wish, options):
+    """What is asked, in the order of time."""
+    seconds = wish.seconds + CALM_S
+    made = orders.orders(wish.seed, seconds, options.requests_per_s, options.jobs_per_s)
+    made += background(wish.seed, seconds, options.jobs_per_s)
+    return sorted(made, key=lambda order: order.at_s)
+
+
 def _again(wish, options):
     """The command that does the same once more."""
     given = {**asdict(wish), **{name: getattr(options, name) for name in GIVEN}}
     return "bench/chaos/run " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
 
 
-def _write_down(fleet, striker, load, waiting, lives):
+def _write_down(fleet, striker, load, waiting, lives, left):
     """What happened and how everything ended, beside the logs and the evidence: for --keep."""
     told = {"faults": striker.times, "waiting": waiting, **vars(fleet.told)}
     ended = {key: asdict(one) for key, one in load.ended.items()}
     memory = [asdict(life) for life in lives]
-    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory}))
+    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory, "left": asdict(left)}))
 
 
 async def _judge(fleet, plan, asked, wish, options, begun):
     striker, load, sampler = Striker(fleet), Load(fleet), Sampler(fleet.processes)
     behind = [sampler.run(), fleet.keep(), *([fleet.disk.watch()] if fleet.power_loss_s else [])]
     background = [asyncio.create_task(each) for each in behind]
+    async with fleet.client() as client:
+        planted = await firings.plant(client)
+    # A kill of Redis that comes at once does not make them unheard of.
+    await asyncio.sleep(0 if fleet.fsync == "always" else ledger.FORGOTTEN_MS / 1_000)
     await asyncio.gather(striker.carry_out(plan), load.give(asked))
     async with fleet.client() as client:
+        planted, asleep = await firings.pull_out(client, planted)
         waiting = await remains.drained(client)
         dead = await remains.dead(client)
+        left = await records.read(client)
     await asyncio.sleep(LATE_S)
     for each in background:
         each.cancel()
-    disorder = fleet.told.disorder + await fleet.end()
+    disorder = fleet.told.disorder + asleep + await fleet.end()
+    fired = [account for one in planted for account in one.accounts()]
+    asked = [*asked, *(order for order, _ in fired)]
+    load.ended.update({order.id: ended for order, ended in fired})
     entries = evidence.read(fleet.evidence)
-    _write_down(fleet, striker, load, waiting, sampler.lives)
+    _write_down(fleet, striker, load, waiting, sampler.lives, left)
     forgetful = () if fleet.fsync == "always" else tuple(fleet.told.redis_kills)
     forgotten_ms = round(options.power_loss_s * 1_000) + POWER_LATE_MS if options.power_loss_s else ledger.FORGOTTEN_MS
-    known = ledger.Known(load.ended, entries, dead, waiting, fleet.told.was_down, forgetful, forgotten_ms)
+    known = ledger.Known(
+        load.ended, entries, dead, waiting, fleet.told.was_down, forgetful, forgotten_ms, left, tuple(planted)
+    )
     starts = Counter(dict.fromkeys(NAMES, 0))
     starts.update(entry.worker for each in entries.values() for entry in each if entry.what == "start")
     return report.Result(

@@ -9,6 +9,9 @@ beyond them:
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
+- A job is not started before it is due, or before the one it follows was done; a number of an attempt is started once. Who was
+  told that another job holds its key is not started, and no two hold a key together (holding). What is left of all that
+  in Redis says how each job ended, and nothing more (records). Else it is *wrong*, too.
 - With ``fsync`` other than ``always`` Redis may forget its last moments. A job whose push lies in them may be lost, an
   ack in them repeats what was done: both are told apart from the rest, with how long before its end Redis knew of it.
   What clients are told is not forgiven by that.
@@ -18,8 +21,13 @@ beyond them:
 from collections import Counter
 from dataclasses import dataclass, field
 
+from chaos import firings, holding, records
+from chaos.records import Left
+
 # With ``everysec`` Redis may lose its last second, and two while the disk is slow; one for our clocks.
 FORGOTTEN_MS = 3_000
+# A job may start so much before it is due: whoever moves it knows the time of Redis by half of a round trip.
+CLOCK_MS = 250
 # What a fault may make of a request; any other code is a defect.
 REFUSALS = {"worker_lost", "timeout", "no_worker", "queue_full", "redis_away"}
 # Refusals that say that nobody has begun.
@@ -35,6 +43,10 @@ class Account:
     lost: list = field(default_factory=list)
     wrong: list = field(default_factory=list)
     # What Redis forgot as it may: by ``lost`` and ``repeated``, milliseconds from its last word to the end of Redis.
+    # How many of each kind of background job there were, but for those that were only pushed.
+    kinds: Counter = field(default_factory=Counter)
+    # Of each job that was due at a time: how long after it was started first.
+    late_ms: list = field(default_factory=list)
     forgotten: dict = field(default_factory=lambda: {"lost": [], "repeated": []})
 
     @property
@@ -56,16 +68,21 @@ class Known:
     # much of its last time.
     forgetful_ms: tuple = ()
     forgotten_ms: int = FORGOTTEN_MS
+    left: Left = field(default_factory=Left)
+    planted: tuple = ()
 
 
 def settle(orders, known):
     """The account of these orders."""
     account = Account()
-    ids = {order.id for order in orders}
-    for order in orders:
-        _Case(order, known, account).settle()
-    for stranger in (set(known.evidence) | set(known.dead)) - ids:
+    cases = {order.id: _Case(order, known, account) for order in orders}
+    for case in cases.values():
+        case.before = cases.get(case.order.after)
+        case.settle()
+    for stranger in (set(known.evidence) | set(known.dead)) - set(cases):
         account.wrong.append(f"{stranger or 'a dead job without an id'}: nobody ordered it")
+    account.wrong += [*holding.judge(cases), *records.judge(cases, known)]
+    account.wrong += firings.judge(known.planted, set(known.evidence) | set(known.dead))
     return account
 
 
@@ -79,13 +96,31 @@ class _Case:
         self.ends = [entry for entry in self.entries if entry.what == "end"]
         self.dead = known.dead.get(order.id, [])
         self.ended = known.ended.get(order.id)
+        # The case of the job that this one follows.
+        self.before = None
+
+    @property
+    def is_done(self):
+        """Whether somebody has done it."""
+        return bool(self.ends)
+
+    @property
+    def due_ms(self):
+        """When it may be started; 0: at once."""
+        if self.order.due_ms or not self.order.in_ms or not self.ended:
+            return self.order.due_ms
+        return self.ended.from_ms + self.order.in_ms
 
     def settle(self):
         """Judges the evidence, then what whoever asked was told."""
         self._judge_starts()
         self._judge_payloads()
-        outcome = self._job() if self.order.kind == "job" else self._request()
+        outcome = self._request() if self.order.kind != "job" else self._next() if self.before else self._job()
         self.account.outcomes[outcome] += 1
+        if self.order.how != "plain":
+            self.account.kinds[self.order.how] += 1
+        if self.due_ms and self.starts and self.order.how != "missed":
+            self.account.late_ms.append(self.starts[0].ms - self.due_ms)
         if len(self.ends) > 1:
             self.account.notes["done more than once"] += 1
             self.account.notes["repeated in all"] += len(self.ends) - 1
@@ -106,8 +141,18 @@ class _Case:
         for start in self.starts:
             if not 1 <= start.attempt <= self.order.attempts:
                 self._wrong(f"attempt {start.attempt} of {self.order.attempts}")
+        if self.starts and self.due_ms and self.starts[0].ms < self.due_ms - CLOCK_MS:
+            self._wrong(f"was due at {self.due_ms}, but {_told(self.starts)}")
+        self._judge_attempts()
         if any(end.attempt <= self.order.fails for end in self.ends):
             self._wrong("was done by an attempt that was to fail")
+
+    def _judge_attempts(self):
+        """Whoever takes a job away from somebody raises its attempt; so one that starts again with the same was there twice."""
+        counts = Counter(start.attempt for start in self.starts)
+        twice = [attempt for attempt, count in counts.items() if count > 1]
+        if self.order.how != "plain" and twice and not self._is_forgotten("repeated", self.entries[:-1]):
+            self._wrong(f"attempt {twice[0]} was started twice: {_told(self.starts)}")
 
     def _judge_payloads(self):
         if any(entry.payload != self.order.payload for entry in (*self.entries, *self.dead)):
@@ -131,6 +176,8 @@ class _Case:
     def _job(self):
         for dead in self.dead:
             self._judge_dead(dead)
+        if self.ended and self.ended.how == "not_unique" and (self.starts or self.dead):
+            self._wrong(f"refused as not unique, but {_told(self.starts)}")
         if self.ends and self.dead:
             # Its worker was killed between its last act and the ack; nobody else can know.
             self.account.notes["done, and dead"] += 1
@@ -139,6 +186,15 @@ class _Case:
         if self.dead:
             return f"job dead: {self.dead[0].code}"
         return self._neither_done_nor_dead()
+
+    def _next(self):
+        """A job that another one pushes when it is done, and before its own ack: if that is dead it may be there or not."""
+        before = self.before
+        if self.starts and (not before.ends or self.starts[0].ms < before.ends[0].ms):
+            self._wrong(f"{before.order.id} was not done yet, but {_told(self.starts)}")
+        if self.starts or self.dead or (before.ends and not before.dead):
+            return self._job()
+        return "job never pushed: the one before it is not done"
 
     def _judge_dead(self, dead):
         has_failed = self.order.fails >= self.order.attempts
@@ -153,11 +209,19 @@ class _Case:
             return self._lost(f"{how}, and still waits")
         if how == "refused" and not self.starts:
             return "job refused by Redis"
+        if how == "not_unique" and not self.starts:
+            return "job refused: another one held its key"
         if how == "unknown" and not self.starts:
             return "job never arrived (its push was cut)"
-        if self.ended and self._forgot("lost", [(self.ended.from_ms, self.ended.to_ms)]):
+        if self._forgot("lost", self._pushes()):
             return "job lost with the last moments of Redis"
         return self._lost(f"{how}, {_told(self.starts)}, and is nowhere")
+
+    def _pushes(self):
+        """From when to when it was pushed, by whom it was."""
+        if self.before:
+            return [(end.ms, end.ms) for end in self.before.ends]
+        return [(self.ended.from_ms, self.ended.to_ms)] if self.ended else []
 
     # --- requests
 

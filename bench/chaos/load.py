@@ -1,9 +1,8 @@
 """Asks, at the times of the orders, and writes down how each request and each push ended.
 
 A request ends as ``answered`` (status and body), ``cut`` (its connection broke), ``unreached`` (nobody listened) or
-``hung`` (no answer long past the front's own deadline), ``left`` (its client hung up, as the order says). A push ends
-as ``pushed``, ``refused`` (Redis said an error, so the job is not there) or ``unknown`` (the answer was lost: the job
-is there or not). Nothing is ever asked twice.
+``hung`` (no answer long past the front's own deadline), ``left`` (its client hung up, as the order says). It is never
+asked twice. How a push ends say the pushes.
 """
 
 import asyncio
@@ -12,12 +11,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from redis.exceptions import ConnectionError as RedisGone
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisLate
-
 from chaos.crew import REQUEST_TIMEOUT_MS
 from chaos.fleet import now_ms
+from chaos.pushes import push
 
 HUNG_S = REQUEST_TIMEOUT_MS / 1_000 + 30
 
@@ -55,12 +51,14 @@ class Load:
         begin = time.monotonic()
         async with client, asyncio.TaskGroup() as group:
             for order in orders:
+                if order.after:
+                    continue
                 await asyncio.sleep(begin + order.at_s - time.monotonic())
                 group.create_task(self._one(order, client))
 
     async def _one(self, order, client):
         from_ms = now_ms()
-        how = await (push(client, order) if order.kind == "job" else self._ask(order))
+        how = await (push(client, order, from_ms) if order.kind == "job" else self._ask(order))
         self.ended[order.id] = Ended(how[0], from_ms, now_ms(), *how[1:])
 
     async def _ask(self, order):
@@ -70,22 +68,6 @@ class Load:
                 return await ask(port, order)
         except TimeoutError:
             return ("hung",)
-
-
-async def push(client, order):
-    """Pushes a background job, once."""
-    args = {"id": order.id, "payload": order.payload, "ms": order.ms, "fails": order.fails}
-    lane = {} if order.lane == "normal" else {"lane": order.lane}
-    job = {"id": order.id, "action": "work", "attempts": order.attempts, **lane, "args": args}
-    try:
-        await client.rpush(order.key, json.dumps(job))
-    except (RedisGone, RedisLate, OSError):
-        return ("unknown",)
-    except ResponseError as error:
-        return ("refused", 0, str(error))
-    except RedisError as error:
-        return ("unknown", 0, str(error))
-    return ("pushed",)
 
 
 async def ask(port, order):

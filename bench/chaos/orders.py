@@ -1,5 +1,7 @@
 """What is asked: orders of known ids, made of the seed and nothing else."""
 
+from __future__ import annotations
+
 import hashlib
 import random
 from dataclasses import dataclass
@@ -20,6 +22,11 @@ class Order:
     ``kind`` is ``get``, ``post`` or ``job``; ``attempts`` how often it may be started; ``fails`` how many of its first
     attempts fail in the handler (jobs of the SDKs only: others do not try again). The client of a request hangs up
     after ``leaves_ms``; 0 is never.
+
+    ``how`` a background job comes into its queue: ``plain`` by RPUSH; ``delayed``, ``twice`` and ``chain`` by the script
+    ``push``; ``unique`` by ``push_unique``; ``next`` by who has done the job ``after``, whose ``then`` it is; ``scheduled`` by
+    who fires its schedule, ``missed`` by who makes up for a firing that was missed. It is due ``in_ms`` after its push, and its result is kept for ``keep_ms``. Of those that are kept a push
+    without an answer is repeated, and ``pushes`` times it is pushed in any case.
     """
 
     at_s: float
@@ -33,6 +40,16 @@ class Order:
     front: int = 0
     lane: str = "normal"
     leaves_ms: int = 0
+    how: str = "plain"
+    in_ms: int = 0
+    keep_ms: int = 0
+    pushes: int = 1
+    unique: str = ""
+    unique_while: str = "running"
+    after: str = ""
+    then: Order | None = None
+    # Of a firing: when, in milliseconds of Redis time.
+    due_ms: int = 0
 
     @property
     def key(self):
@@ -58,7 +75,8 @@ def _times(seconds, per_s):
     return [(number, round(number / per_s, 4)) for number in range(int(seconds * per_s))]
 
 
-def _payload(draw, seed, name, characters_max):
+def payload(draw, seed, name, characters_max):
+    """Characters that tell one order from another."""
     token = hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
     return (token * (characters_max // len(token) + 1))[: draw.randint(16, characters_max)]
 
@@ -71,11 +89,11 @@ def _ms(draw):
 def _request(draw, seed, at_s, number):
     kind = draw.choice(("get", "post"))
     name = f"{kind}{number}"
-    payload = _payload(draw, seed, name, 200 if kind == "get" else PAYLOAD_CHARACTERS_MAX)
+    carried = payload(draw, seed, name, 200 if kind == "get" else PAYLOAD_CHARACTERS_MAX)
     attempts = 2 if kind == "get" else 1
     queue, front = draw.choice(QUEUES), draw.randrange(len(FRONTS))
     leaves_ms, ms = (draw.randint(1, 300), draw.randint(100, 1_500)) if draw.random() < LEAVE else (0, _ms(draw))
-    return Order(at_s, name, kind, queue, payload, ms, attempts, front=front, leaves_ms=leaves_ms)
+    return Order(at_s, name, kind, queue, carried, ms, attempts, front=front, leaves_ms=leaves_ms)
 
 
 def _job(draw, seed, at_s, number):
@@ -83,5 +101,5 @@ def _job(draw, seed, at_s, number):
     attempts = draw.choice((1, 2, 3, 5))
     fails = draw.choice((0, 0, 0, 0, 0, 0, 1, 2)) if queue == SDK else 0
     lane = draw.choice(("high", "normal", "normal", "low")) if queue == SDK else "normal"
-    payload = _payload(draw, seed, name, PAYLOAD_CHARACTERS_MAX)
-    return Order(at_s, name, "job", queue, payload, _ms(draw), attempts, fails, lane=lane)
+    carried = payload(draw, seed, name, PAYLOAD_CHARACTERS_MAX)
+    return Order(at_s, name, "job", queue, carried, _ms(draw), attempts, fails, lane=lane)

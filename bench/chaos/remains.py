@@ -23,6 +23,7 @@ class Dead:
     message: str
     attempt: int
     payload: str
+    died_ms: int = 0
 
 
 async def drained(client, patience_s=DRAIN_S):
@@ -76,6 +77,7 @@ def _dead(member):
         job = json.loads(member)
         error, args = job["error"], job.get("args") or {}
         words = (str(error["code"]), str(error.get("message", "")))
-        return Dead(str(job.get("id", "")), *words, int(job.get("attempt", 1)), str(args.get("payload", "")))
+        numbers = (int(job.get("attempt", 1)), str(args.get("payload", "")), int(job.get("died_at", 0)))
+        return Dead(str(job.get("id", "")), *words, *numbers)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Dead("", "unreadable", repr(member[:80]), 0, "")

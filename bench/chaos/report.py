@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from statistics import median
 
 from chaos import recovery
 from chaos.memory import GROWTH_BYTES_MAX, GROWTH_SHARE_MAX, MIB, by_name
@@ -68,6 +69,8 @@ def text(result):
         *_columns("found no Redis at their start, and were started again", result.not_started),
         *_columns(f"{account.ids} ids", account.outcomes),
         *_columns("of these", account.notes),
+        *_columns("background jobs that were not only pushed", account.kinds),
+        *_late(account.late_ms),
         *(_forgotten(account.forgotten) if result.fsync != "always" else ()),
         *_columns("starts", result.starts),
         *_recoveries(result.waits),
@@ -86,6 +89,15 @@ def _columns(title, counts):
         return []
     rows = [f"  {count:7}  {name}" for name, count in sorted(counts.items())]
     return [f"{title}:", *rows, ""]
+
+
+def _late(milliseconds):
+    """From when jobs were due to when they were started."""
+    if not milliseconds:
+        return []
+    middle, last = median(milliseconds), max(milliseconds)
+    earliest = min(milliseconds)
+    return [f"started after they were due: median {middle:.0f} ms, the first {earliest} ms, the last {last} ms", ""]
 
 
 def _recoveries(waits):
@@ -122,6 +134,7 @@ def _forgotten(forgotten):
 def as_json(result):
     """The report for programs."""
     account = result.account
+    late = account.late_ms
     about = {
         "wish": asdict(result.wish),
         "fsync": result.fsync,
@@ -131,6 +144,8 @@ def as_json(result):
         "ids": account.ids,
         "outcomes": account.outcomes,
         "notes": account.notes,
+        "kinds": account.kinds,
+        "late_ms": {"median": median(late), "first": min(late), "last": max(late)} if late else None,
         "forgotten_ms": account.forgotten,
         "lost": account.lost,
         "wrong": account.wrong,

@@ -42,7 +42,9 @@ def request(request, context):
 
 @worker.on("work")
 def work(order, context):
+    order["id"] = context.id
     carry_out(order, context.attempt)
+    return context.id if context.input is None else f"{context.id} after {context.input}"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ async fn work() -> anyhow::Result<()> {
         })
         .on_job("work", move |order: Order, context: Context| {
             let evidence = evidence.clone();
-            async move { order.carry_out(context.attempt(), &evidence).await }
+            async move { order.of_job(&context).carry_out_job(&context, &evidence).await }
         })
         .run(shutdown_signal())
         .await?;
@@ -64,6 +64,19 @@ impl Order {
         };
         let payload = if request.body().is_empty() { field("payload")? } else { request.text().into_owned() };
         Some(Self { id, payload, ms: field("ms")?.parse().ok()?, fails: 0 })
+    }
+
+    /// The jobs of a schedule have all the same arguments.
+    fn of_job(mut self, context: &Context) -> Self {
+        self.id = context.id().map(ToString::to_string).unwrap_or_default();
+        self
+    }
+
+    /// Gives its id, and what came out of the job before it if there is one.
+    async fn carry_out_job(&self, context: &Context, evidence: &Evidence) -> Result<String, Failed> {
+        let before: Option<String> = context.input()?;
+        self.carry_out(context.attempt(), evidence).await?;
+        Ok(before.map_or_else(|| self.id.clone(), |before| format!("{} after {before}", self.id)))
     }
 
     async fn carry_out(&self, attempt: u64, evidence: &Evidence) -> Result<(), Failed> {
