@@ -39,6 +39,9 @@ async fn jobs_go_where_they_belong_in_their_order() {
     assert_eq!(server.run(&["ZRANGE", "tempest:{default}:later", "0", "-1"]).list().len(), 1);
     assert_eq!(server.cli("HGET tempest:{default}:job:l due").text(), "9000000000000");
     assert!(server.cli("PTTL tempest:{default}:job:n7").integer() > 0);
+    let lives_ms = server.cli("PTTL tempest:{default}:job:l").integer();
+    let due_in_ms = 9_000_000_000_000 - broker.now_ms().cast_signed();
+    assert!(lives_ms > due_in_ms, "the record outlives the delay");
 }
 
 /// Trap 9 has no bite here: what carries an id may be pushed again when the answer was lost.

@@ -3,7 +3,7 @@
 -- KEYS[1]   where they go: a lane, or later
 -- KEYS[2…]  the record of each job
 -- ARGV[1]   how many jobs may lie there; '' = any number
--- ARGV[2]   how long a record lives, in ms
+-- ARGV[2]   how long a record lives after the job is due, in ms
 -- ARGV[3]   when they are pushed, in ms of Redis time
 -- ARGV[4]   the word of their lane
 -- ARGV[5…]  of each job: its action, when it is due in ms of Redis time ('' = now), the job
@@ -43,7 +43,7 @@ for i = 2, #KEYS do
       redis.call('HSET', KEYS[i], 'state', 'later', 'action', ARGV[at], 'lane', ARGV[4], 'queued_at', ARGV[3],
         'due', ARGV[at + 1])
     end
-    redis.call('PEXPIRE', KEYS[i], ARGV[2])
+    redis.call('PEXPIRE', KEYS[i], ARGV[2] + math.max(0, (tonumber(ARGV[at + 1]) or 0) - ARGV[3]))
   end
 end
 results[1] = length()

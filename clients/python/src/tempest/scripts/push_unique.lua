@@ -5,14 +5,14 @@
 -- KEYS[3]   its unique key
 -- KEYS[4]   the record of a holder that may be gone; KEYS[2] again if there is none
 -- ARGV[1]   how many jobs may lie there; '' = any number
--- ARGV[2]   how long a record lives, in ms
+-- ARGV[2]   how long a record lives after the job is due, in ms
 -- ARGV[3]   when it is pushed, in ms of Redis time
 -- ARGV[4]   the word of its lane
 -- ARGV[5]   its action
 -- ARGV[6]   when it is due in ms of Redis time; '' = now
 -- ARGV[7]   the job
 -- ARGV[8]   what it writes into the unique key: its id, behind '!' if it holds the key for a time
--- ARGV[9]   how long it may hold the key, in ms
+-- ARGV[9]   how long it may hold the key, in ms; after it is due, unless it holds it for a time
 -- ARGV[10]  the holder that may be gone; '' = none is meant
 -- RETURN    how many lie there now, and 1 pushed, 0 known already, -1 no room; or what another one wrote into the key
 local holder = redis.call('GET', KEYS[3])
@@ -30,6 +30,8 @@ else
   redis.call('ZADD', KEYS[1], ARGV[6], ARGV[7])
   redis.call('HSET', KEYS[2], 'state', 'later', 'action', ARGV[5], 'lane', ARGV[4], 'queued_at', ARGV[3], 'due', ARGV[6])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('SET', KEYS[3], ARGV[8], 'PX', ARGV[9])
+local delay = math.max(0, (tonumber(ARGV[6]) or 0) - ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[2] + delay)
+if ARGV[8]:sub(1, 1) == '!' then delay = 0 end
+redis.call('SET', KEYS[3], ARGV[8], 'PX', ARGV[9] + delay)
 return { depth + 1, 1 }
