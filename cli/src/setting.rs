@@ -377,6 +377,16 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_too_short_is_not_repeated() {
+        let token = of("admin.token");
+        assert_eq!(token.check("0123456789abcdef"), Ok(()));
+        for wrong in ["hunter2", "hunter2 hunter2 hunter2", "hunter2hunter2hunter2\u{e9}"] {
+            let told = token.check(wrong).expect_err(wrong);
+            assert!(told.contains("16 or more") && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
     fn wrong_values_say_what_is_right() {
         let wrong = |key: &str, value: &str| of(key).check(value).expect_err(value);
         assert_eq!(wrong("front.timeout_ms", "soon"), r#""soon" is not a whole number from 1 to 86400000"#);

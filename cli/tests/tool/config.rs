@@ -24,15 +24,20 @@ fn routes_and_workers_are_shown_and_a_password_is_not() {
     let shop = Shop::new().with("TEMPEST_REDIS_URL", "redis://me:secret@10.0.0.5:6379");
     shop.write(
         "other.toml",
-        "[[route]]\npath = \"/x\"\nqueue = \"q\"\n[[worker]]\nname = \"w\"\ncommand = \"run it\"\nqueues = [\"q\"]\n\
+        "[admin]\ntoken = \"secret-of-sixteen\"\n\
+        [[route]]\npath = \"/y\"\nqueue = \"q\"\nbackground = true\n[[route]]\npath = \"/jobs/{queue}/{id}\"\njobs = true\n\
+        [[route]]\npath = \"/x\"\nqueue = \"q\"\n[[worker]]\nname = \"w\"\ncommand = \"run it\"\nqueues = [\"q\"]\n\
         [[schedule]]\nname = \"s\"\ncron = \"@daily\"\nzone = \"Europe/Berlin\"\naction = \"a\"\n",
     );
     let text = shop.call(&["config", "--config", "other.toml"]).good();
     assert!(text.contains("route /x → queue q") && text.contains("worker w × 1 on q: run it"), "{text}");
+    assert!(text.contains("route /y → queue q, in the background"), "{text}");
+    assert!(text.contains("route /jobs/{queue}/{id} → jobs\n"), "{text}");
     assert!(text.contains("schedule s of default: @daily in Europe/Berlin → a"), "{text}");
     let told = shop.call(&["config", "--config", "other.toml", "--json"]).json();
     assert_eq!(told["schedules"][0]["definition"]["cron"], "@daily");
     assert!(text.contains("10.0.0.5") && !text.contains("secret"), "{text}");
+    assert!(!told.to_string().contains("secret"), "{told}");
 }
 
 #[test]
