@@ -38,7 +38,7 @@ async fn list(args: &DeadList) -> Result<(), Failure> {
         return print_json(&seen.iter().map(|entry| to_json(entry, Shelf::Dead, None)).collect());
     }
     if seen.is_empty() {
-        eprintln!("tempest: no such job is dead");
+        eprintln!("tempest: no job is dead, of those that were asked for");
         return Ok(());
     }
     print_table(&HEADINGS, &rows(&seen, &broker))?;

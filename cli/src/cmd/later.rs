@@ -40,7 +40,7 @@ async fn list(args: &LaterList) -> Result<(), Failure> {
         return print_json(&seen.iter().map(as_json).collect());
     }
     if seen.is_empty() {
-        eprintln!("tempest: no such job is delayed");
+        eprintln!("tempest: no job is delayed, of those that were asked for");
         return Ok(());
     }
     print_table(&HEADINGS, &rows(&seen, broker.now_ms()))?;

@@ -159,5 +159,5 @@ fn delayed_jobs_are_shown_with_why_run_now_or_deleted() {
     assert_eq!(shop.call(&["later", "delete", "--all", "--yes"]).good(), "deleted: 1\n");
     assert_eq!(server.cli(&format!("EXISTS {LATER}")).integer(), 0);
     let told = shop.call(&["later"]);
-    assert!(told.err.contains("no such job is delayed"), "{told:?}");
+    assert!(told.err.contains("no job is delayed"), "{told:?}");
 }
