@@ -40,9 +40,9 @@ def filled(system, way, jobs):
 
 def drained(system, way, jobs):
     """Jobs drained per second, by a worker that is started on the full queue; its start does not count."""
+    samples, end = [(time.monotonic(), jobs)], time.monotonic() + PATIENCE_S
     with system.work(way) as worker:
-        samples, end = [], time.monotonic() + PATIENCE_S
-        while not samples or samples[-1][1]:
+        while samples[-1][1]:
             samples.append((time.monotonic(), system.left()))
             worker.check()
             if time.monotonic() > end:
@@ -57,10 +57,10 @@ def drained(system, way, jobs):
 
 def rate(samples, jobs):
     """Of looks (when, how many were left): from the first at which some were done to that at which all were."""
-    begun, left = next((at, left) for at, left in samples if left < jobs)
     ended = next(at for at, left in samples if left == 0)
-    if ended == begun:
-        raise RuntimeError("all were done between two looks: more jobs are needed")
+    begun, left = next((at, left) for at, left in samples if left < jobs)
+    if ended == begun:  # it was faster than that: it began after the look before
+        begun, left = max((at, left) for at, left in samples if left == jobs)
     return left / (ended - begun)
 
 
@@ -106,7 +106,7 @@ class Choice:
 def share(kind, options, parts=1):
     """How many jobs a round of this run has."""
     if options.smoke:
-        return 200
+        return max(kind.jobs // 100, 50)
     return max(kind.jobs // parts // (4 if options.quick else 1), 100)
 
 

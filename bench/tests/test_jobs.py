@@ -20,9 +20,8 @@ def test_a_rate_counts_until_the_first_look_at_which_all_were_done():
     assert rates.rate(samples, 100) == 50
 
 
-def test_jobs_that_are_done_between_two_looks_have_no_rate():
-    with pytest.raises(RuntimeError, match="more jobs are needed"):
-        rates.rate([(1.0, 100), (2.0, 0)], 100)
+def test_jobs_that_are_done_between_two_looks_took_that_long_at_most():
+    assert rates.rate([(1.0, 100), (3.0, 100), (5.0, 0), (6.0, 0)], 100) == 50
 
 
 def test_what_the_processes_of_a_worker_ran_is_summed():
@@ -68,7 +67,7 @@ def test_what_is_due_is_judged_by_its_worst_round():
     assert part.tables[1]["rows"] == [["quiet", "0.3", "0.9", "1.2"], ["busy", "0.3", "0.9", "30.0"]]
 
 
-@pytest.mark.parametrize(("given", "jobs"), [({}, 40_000), ({"quick": True}, 10_000), ({"smoke": True}, 200)])
+@pytest.mark.parametrize(("given", "jobs"), [({}, 40_000), ({"quick": True}, 10_000), ({"smoke": True}, 400)])
 def test_short_runs_have_fewer_jobs(given, jobs):
     options = SimpleNamespace(**{"smoke": False, "quick": False, **given})
     assert rates.share(systems.BullMQ, options) == jobs
