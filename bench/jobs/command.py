@@ -49,7 +49,7 @@ def main(about):
 
 
 def there(part, families, options):
-    """Those that can run here. What the others miss fails the run, unless it is a smoke run without one of the peers."""
+    """Those that can run here. What the others miss fails the run, but not a smoke run without one of the peers."""
     found = []
     with Programs() as programs:
         ground = Ground(programs, options.bin, 1)
