@@ -22,6 +22,15 @@ pub struct Began<'a> {
     pub since_ms: u64,
 }
 
+/// What a background job leaves behind of which nothing is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Its record.
+    pub id: JobId,
+    /// It may have a log, too.
+    pub has_log: bool,
+}
+
 /// How a background job ends, or ends for now. Times are milliseconds of Redis time.
 #[derive(Clone, Debug)]
 pub enum End {
@@ -117,8 +126,8 @@ impl Broker {
     /// Acks a background job of which nothing is kept, and removes its record, in one write with what others ask.
     ///
     /// Errors: as for [`Broker::answer_and_ack`].
-    pub async fn finish(&self, run: &RunList, frame: &Bytes, id: &JobId) -> Result<Acked, Error> {
-        let answers = self.link().gather().ask_all(None, self.finishing(run, frame, id)).await?;
+    pub async fn finish(&self, run: &RunList, frame: &Bytes, traces: &Traces) -> Result<Acked, Error> {
+        let answers = self.link().gather().ask_all(None, self.finishing(run, frame, traces)).await?;
         next(&mut answers.into_iter()).map(Acked::of)
     }
 
@@ -129,12 +138,12 @@ impl Broker {
         &self,
         run: &RunList,
         frame: &Bytes,
-        id: Option<&JobId>,
+        traces: Option<&Traces>,
         lane: Lane,
     ) -> Result<(Result<Acked, Error>, Result<Option<Bytes>, Error>), Error> {
         let lane = self.keys().lane(run.queue(), lane);
-        let mut commands = match id {
-            Some(id) => self.finishing(run, frame, id).to_vec(),
+        let mut commands = match traces {
+            Some(traces) => self.finishing(run, frame, traces).to_vec(),
             None => vec![remove(run, frame)],
         };
         commands.push(take(&lane, run));
@@ -143,9 +152,13 @@ impl Broker {
         Ok((next(&mut answers.into_iter()).map(Acked::of), came))
     }
 
-    fn finishing(&self, run: &RunList, frame: &Bytes, id: &JobId) -> [Cmd; 2] {
-        let mut forget = Cmd::with_capacity(4, 256);
-        forget.arg("UNLINK").arg(&record::keys(self.keys(), run.queue(), id));
+    fn finishing(&self, run: &RunList, frame: &Bytes, traces: &Traces) -> [Cmd; 2] {
+        let mut forget = Cmd::with_capacity(3, 192);
+        forget.arg("UNLINK").arg(self.keys().record(run.queue(), &traces.id));
+        // A key that is not there costs Redis a look at cold memory, as much as all else that is done here.
+        if traces.has_log {
+            forget.arg(self.keys().log(run.queue(), &traces.id));
+        }
         [remove(run, frame), forget]
     }
 

@@ -1,6 +1,12 @@
 //! What a handler knows of its job besides the arguments, and what it can do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tempest_broker::Broker;
@@ -19,6 +25,8 @@ struct Inner {
     job: Job,
     bus: Bus,
     cancelled: CancellationToken,
+    /// Lines were written into its log.
+    has_log: AtomicBool,
     /// Of the job's own span, if that is exported.
     traceparent: Option<String>,
 }
@@ -27,7 +35,7 @@ impl Context {
     /// Of a job; `traceparent` names its own span, if that is exported.
     pub(crate) fn new(job: Job, bus: Bus, traceparent: Option<String>) -> Self {
         let cancelled = CancellationToken::new();
-        Self { inner: Arc::new(Inner { job, bus, cancelled, traceparent }) }
+        Self { inner: Arc::new(Inner { job, bus, cancelled, has_log: AtomicBool::new(false), traceparent }) }
     }
 
     /// The job itself.
@@ -156,7 +164,13 @@ impl Context {
     /// Errors: `bad_job`: too long; Redis is away.
     pub async fn log(&self, line: impl AsRef<str>) -> Result<(), tempest_broker::Error> {
         let Some(id) = self.recorded() else { return Ok(()) };
+        self.inner.has_log.store(true, Ordering::Relaxed);
         self.inner.bus.log(id, line.as_ref()).await
+    }
+
+    /// Whether it wrote lines into its log.
+    pub(crate) fn has_log(&self) -> bool {
+        self.inner.has_log.load(Ordering::Relaxed)
     }
 
     /// The id, if the job has a record.

@@ -111,7 +111,7 @@ fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
 /// Jobs with `reply_to` never enter `dead`: they carry cookies, and whoever waited has given up.
 fn expired(shared: &Shared, job: &Job) -> (Ending, Settling) {
     let settling = match &job.envelope.reply_to {
-        Some(_) => Settling::Ack { id: None },
+        Some(_) => Settling::Ack { traces: None },
         None => bury(shared, job, Failed::coded(Code::Expired, "its deadline has passed")),
     };
     (Ending::Expired, settling)
@@ -154,7 +154,7 @@ async fn start(
     drop(span);
     drop(entered);
     let (ending, settling) = match ended {
-        Ended::Itself(Ok(content)) => match done(shared, job, since, content) {
+        Ended::Itself(Ok(content)) => match done(shared, job, since, content, context.has_log()) {
             Ok(settling) => (Ending::Done, settling),
             Err(failed) => (Ending::Failed, bury(shared, job, failed)),
         },
@@ -235,11 +235,17 @@ fn by_itself(shared: &Shared, envelope: &Envelope, outcome: Outcome, cancelled: 
 /// after it.
 ///
 /// Errors: what comes after it is no job.
-fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<Settling, Failed> {
+fn done(
+    shared: &Shared,
+    job: &Job,
+    since: &Since,
+    content: Content,
+    has_log: bool,
+) -> Result<Settling, Failed> {
     match (&job.envelope.reply_to, &job.envelope.id) {
         (Some(_), _) => Ok(answer(job, since, content)),
         (None, Some(_)) if job.envelope.background.is_some() => background::done(shared, job, since, content),
-        (None, id) => Ok(Settling::Ack { id: id.clone() }),
+        (None, _) => Ok(Settling::forget(job, has_log)),
     }
 }
 
@@ -247,7 +253,7 @@ fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<S
 fn answer(job: &Job, since: &Since, content: Content) -> Settling {
     match (&job.envelope.reply_to, &job.envelope.id) {
         (Some(_), Some(_)) => settling::reply(job, content, since),
-        _ => Settling::Ack { id: None },
+        _ => Settling::Ack { traces: None },
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempest_broker::{Acked, Broker, End, Error, Settled};
+use tempest_broker::{Acked, Broker, End, Error, Settled, Traces};
 use tempest_protocol::{Code, Content, Failure, Job, JobId, Lane, Reply, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -24,8 +24,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
-    /// Remove it; nobody waits. With the id of a background job its record goes, too.
-    Ack { id: Option<JobId> },
+    /// Remove it; nobody waits. What a background job leaves behind goes, too.
+    Ack { traces: Option<Traces> },
     /// Reply, then remove it.
     Reply { reply_to: String, reply: Bytes, deadline_ms: u64 },
     /// Another attempt at once.
@@ -46,15 +46,23 @@ impl Settling {
     pub(crate) fn drop(job: &Job) -> Self {
         match (&job.envelope.reply_to, &job.envelope.background) {
             (None, Some(_)) => Self::background(job, End::Gone),
-            (None, None) => Self::Ack { id: job.envelope.id.clone() },
-            (Some(_), _) => Self::Ack { id: None },
+            (None, None) => Self::forget(job, true),
+            (Some(_), _) => Self::Ack { traces: None },
         }
+    }
+
+    /// A background job of which nothing is kept.
+    pub(crate) fn forget(job: &Job, has_log: bool) -> Self {
+        let has_log = has_log || job.envelope.attempt > 1;
+        Self::Ack { traces: job.envelope.id.clone().map(|id| Traces { id, has_log }) }
     }
 
     /// A job that was done came again. What was kept of it stays.
     pub(crate) fn again(job: &Job) -> Self {
-        let is_plain = job.envelope.reply_to.is_none() && job.envelope.background.is_none();
-        Self::Ack { id: job.envelope.id.clone().filter(|_| is_plain) }
+        match (&job.envelope.reply_to, &job.envelope.background) {
+            (None, None) => Self::forget(job, true),
+            _ => Self::Ack { traces: None },
+        }
     }
 
     /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is.
@@ -72,7 +80,7 @@ impl Settling {
 pub(crate) fn reply(job: &Job, content: Content, since: &Since) -> Settling {
     let envelope = &job.envelope;
     let (Some(id), Some(reply_to)) = (&envelope.id, &envelope.reply_to) else {
-        return Settling::Ack { id: None };
+        return Settling::Ack { traces: None };
     };
     let timing = since.timing();
     let encode =
@@ -99,7 +107,7 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
             let (reply, until) = (Some(reply), until(shared, deadline_ms));
             answer(shared, Open { reply_to, reply, ack: true, held, until, next: Next::Unasked }).await
         }
-        Settling::Ack { id } => ack(shared, held, id).await,
+        Settling::Ack { traces } => ack(shared, held, traces).await,
         other => {
             let mut failures = 0;
             while let Err(error) = try_once(&shared.broker, &held, &other).await {
@@ -128,12 +136,12 @@ async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(
 }
 
 /// Acks a job, and takes the next one behind it if it may. That is asked for once at most.
-async fn ack(shared: &Shared, mut held: Held, id: Option<JobId>) -> Next {
+async fn ack(shared: &Shared, mut held: Held, traces: Option<Traces>) -> Next {
     let (broker, mut next, mut failures) = (&shared.broker, Next::Unasked, 0);
     loop {
         let Held { run, frame, chain } = &mut held;
-        let acked = match (chain.take(), &id) {
-            (Some(lane), id) => match broker.finish_and_take(run, frame, id.as_ref(), lane).await {
+        let acked = match (chain.take(), &traces) {
+            (Some(lane), traces) => match broker.finish_and_take(run, frame, traces.as_ref(), lane).await {
                 Ok((acked, came)) => {
                     next = Next::Came(came.unwrap_or_default());
                     acked
@@ -143,7 +151,7 @@ async fn ack(shared: &Shared, mut held: Held, id: Option<JobId>) -> Next {
                     Err(error)
                 }
             },
-            (None, Some(id)) => broker.finish(run, frame, id).await,
+            (None, Some(traces)) => broker.finish(run, frame, traces).await,
             (None, None) => broker.ack(run, frame).await,
         };
         match acked {

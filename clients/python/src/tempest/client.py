@@ -17,7 +17,7 @@ from .errors import CallFailed, WireError
 from .frame import Encoding
 from .group import Group, push_group
 from .http import Request
-from .limits import LANE_JOBS_MAX
+from .limits import BACKLOG_JOBS_MAX
 from .link import Place
 from .mailbox import Mailbox, Received
 from .names import Keys, check_lane, check_name, new_id
@@ -40,7 +40,7 @@ class Client:
         url: str | None = None,
         prefix: str | None = None,
         topic_prefix: str | None = None,
-        lane_jobs_max: int = LANE_JOBS_MAX,
+        lane_jobs_max: int = BACKLOG_JOBS_MAX,
     ) -> None:
         keys = Keys(settings.prefix(prefix))
         self._bus = Bus(Place(settings.redis_url(url)), keys, settings.topic_prefix(topic_prefix))

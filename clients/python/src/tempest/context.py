@@ -40,6 +40,8 @@ class Context:
         self.entry = entry
         """``<worker>.<slot>`` that runs it; empty: none does."""
         self.was_told_of = False
+        self.has_log = False
+        """Lines were written into its log."""
         """Its record says that it runs."""
         self._bus = bus
         self._clock = clock
@@ -166,6 +168,7 @@ class Context:
             return
         key = self._bus.keys.log(self.queue, self.id)
         data = line.encode(errors="replace")[:LOG_LINE_BYTES_MAX]
+        self.has_log = True
         self._run([("RPUSH", key, data), ("LTRIM", key, -LOG_LINES_MAX, -1), ("PEXPIRE", key, RECORD_AGE_MS)])
 
     def _run(self, calls: Sequence[Call | Command]) -> None:

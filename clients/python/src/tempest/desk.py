@@ -42,7 +42,7 @@ _CAUSE_CHARS = 500
 class Claimed:
     """A job that lies in a run list of this worker: where, its bytes, and what they say."""
 
-    __slots__ = ("begun_s", "cause", "claimed_at", "data", "error", "job", "result", "result_json", "source")
+    __slots__ = ("begun_s", "cause", "claimed_at", "data", "error", "has_log", "job", "result", "result_json", "source")
 
     def __init__(
         self, source: Source, data: bytes, job: Job | None, error: WireError | None, now_ms: int | None
@@ -54,6 +54,8 @@ class Claimed:
         self.error = error
         self.claimed_at = now_ms
         self.begun_s = 0.0
+        self.has_log = False
+        """Its handler wrote lines into its log."""
         self.cause = ""
         """What its handler raised, for people; empty: nothing, or somebody waits for it."""
         self.result = b""
@@ -204,6 +206,7 @@ class Desk:
                 reply, code = self._call(claimed, job, handler, request, context, span)
         finally:
             cancelled = self.memory.finish(context)
+            claimed.has_log = context.has_log
         if cancelled:
             self.report.count("dropped")
             return self._endings.ack(claimed, job)

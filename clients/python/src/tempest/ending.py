@@ -58,7 +58,9 @@ class Endings:
             return Ack(source.run_key, claimed.data)
         if job.background is not None and job.background.unique:
             return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
-        return Ack(source.run_key, claimed.data, None, b"", 0, self._record(source.queue, job.id))
+        record, log_key, _ = self._record(source.queue, job.id)
+        has_log = claimed.has_log or job.attempt > 1
+        return Ack(source.run_key, claimed.data, None, b"", 0, (record, log_key) if has_log else (record,))
 
     def copy(self, claimed: Claimed) -> Settlement:
         """Of a job that was finished before: its record tells how."""

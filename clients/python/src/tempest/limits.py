@@ -7,6 +7,7 @@ INTEGER_MAX = 2**53 - 1
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A whole reply frame."""
 LANE_JOBS_MAX = 10_000
+BACKLOG_JOBS_MAX = 10_000_000
 """Jobs waiting in one lane."""
 LANE_BYTES_MAX = 64 * 1024 * 1024
 """Bytes waiting in one lane, as Redis estimates them."""

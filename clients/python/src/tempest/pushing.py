@@ -11,7 +11,7 @@ from .bus import Bus
 from .clock import Clock
 from .draft import Draft
 from .errors import NotUnique, QueueFull, RedisAway, Refused
-from .limits import BLOCK_ANSWER_S, LANE_BYTES_MAX, LANE_JOBS_MAX, PUSH_MANY, RECORD_AGE_MS
+from .limits import BACKLOG_JOBS_MAX, BLOCK_ANSWER_S, PUSH_MANY, RECORD_AGE_MS
 from .link import Command, open_within
 from .names import check_name
 from .scripts import Call
@@ -37,9 +37,9 @@ stand_in: StandIn | None = None
 
 
 class Pusher:
-    """Pushes drafts. ``lane_jobs_max``: how many jobs may wait in a lane; 0: any number."""
+    """Pushes drafts. ``lane_jobs_max``: how many jobs may lie in a lane, or in ``later``; 0: any number."""
 
-    def __init__(self, bus: Bus, clock: Clock, lane_jobs_max: int = LANE_JOBS_MAX) -> None:
+    def __init__(self, bus: Bus, clock: Clock, lane_jobs_max: int = BACKLOG_JOBS_MAX) -> None:
         self._bus = bus
         self._clock = clock
         self._lane_jobs_max = lane_jobs_max
@@ -83,13 +83,8 @@ class Pusher:
             return
         batches = list(_batches(prepared))
         calls = [self._call(queue, batch) for batch in batches]
-        lanes = sorted({self._bus.keys.lane(queue, draft.lane) for draft, _ in prepared})
-        before, after = [self._known(queue)], [("MEMORY", "USAGE", lane) for lane in lanes]
-        answers = self._run([*before, *calls, *after])
-        results = [_answer(answer) for answer in answers[1 : 1 + len(calls)]]
-        pushed = _pushed(batches, results)
-        full = [lane for lane, size in zip(lanes, answers[1 + len(calls) :], strict=True) if _is_too_large(size)]
-        pushed = self._taken_back(queue, pushed, full) if full else pushed
+        answers = self._run([self._known(queue), *calls])
+        pushed = _pushed(batches, [_answer(answer) for answer in answers[1:]])
         if len(pushed) < len(prepared):
             raise QueueFull(queue, [str(job.id) for job in pushed])
 
@@ -113,21 +108,11 @@ class Pusher:
         for each, made in batch:
             jobs += [made.action, "" if not is_later else each.due_ms(now_ms), made.encode()]
         records = [keys.record(queue, str(made.id)) for _, made in batch]
-        return Call(scripts.PUSH, [place, *records], [self._room(is_later), RECORD_AGE_MS, now_ms, draft.lane, *jobs])
+        return Call(scripts.PUSH, [place, *records], [self._room, RECORD_AGE_MS, now_ms, draft.lane, *jobs])
 
-    def _room(self, is_later: bool) -> int | str:
-        return "" if is_later or not self._lane_jobs_max else self._lane_jobs_max
-
-    def _taken_back(self, queue: str, pushed: list[Job], full: list[str]) -> list[Job]:
-        """Takes jobs back out of lanes with too many bytes; those that are gone already were quicker."""
-        kept = []
-        for job in pushed:
-            lane = self._bus.keys.lane(queue, job.lane)
-            if lane in full and int(self._bus.ask_again("LREM", lane, -1, job.encode())):
-                self._bus.ask_again("UNLINK", self._bus.keys.record(queue, str(job.id)))
-            else:
-                kept.append(job)
-        return kept
+    @property
+    def _room(self) -> int | str:
+        return self._lane_jobs_max or ""
 
     def _push_unique(self, queue: str, draft: Draft, job: Job) -> None:
         answer = _answer(self._run([self._known(queue), self._unique_call(queue, draft, job, "")])[1])
@@ -148,7 +133,7 @@ class Pusher:
         holder = keys.record(queue, gone) if gone else record
         value = f"!{job.id}" if draft.unique_while == "time" else str(job.id)
         when = "" if due is None else due
-        head = [self._room(due is not None), RECORD_AGE_MS, now_ms, draft.lane, job.action, when]
+        head = [self._room, RECORD_AGE_MS, now_ms, draft.lane, job.action, when]
         return Call(
             scripts.PUSH_UNIQUE,
             [place, record, keys.unique(queue, str(draft.unique)), holder],
@@ -176,11 +161,6 @@ def _pushed(batches: Sequence[Sequence[Prepared]], results: Sequence[Any]) -> li
 
 def _place(draft: Draft) -> tuple[str, bool]:
     return draft.lane, draft.in_s is not None or draft.at is not None
-
-
-def _is_too_large(size: Any) -> bool:
-    """Not every account may ask for the bytes; then only the number of jobs is capped."""
-    return isinstance(size, int) and size > LANE_BYTES_MAX
 
 
 def _answer(answer: Any) -> Any:
