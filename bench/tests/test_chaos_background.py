@@ -20,7 +20,9 @@ FROM_MS, TO_MS = 10_000, 10_005
 
 
 def order(name="j", **more):
-    return Order(0.0, name, "job", **{"queue": "sdk", "payload": "abc", "ms": 1, "attempts": 3, "how": "delayed", **more})
+    return Order(
+        0.0, name, "job", **{"queue": "sdk", "payload": "abc", "ms": 1, "attempts": 3, "how": "delayed", **more}
+    )
 
 
 def entry(what, ms, attempt=1, name="j"):
