@@ -9,8 +9,8 @@ lets go when a worker starts it, which nobody writes down who is killed with the
 - it holds it at least until its last attempt wrote its end, or until it died; with ``queued``, if it is delayed,
   until it was due.
 
-These spans of two jobs of one key never meet. Who was told that another one holds the key never runs, and that other one is
-a job that had it.
+These spans of two jobs of one key never meet. Who was told that another one holds the key never runs, and that other
+one is a job that had it.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""The ledger of bench/chaos finds background jobs of every kind that are lost, early, fired or held twice; and nothing else."""
+"""The ledger of bench/chaos finds background jobs that are lost, early, fired twice or held together; nothing else."""
 
 import asyncio
 import json
