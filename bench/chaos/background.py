@@ -1,7 +1,7 @@
 """Background jobs of every kind, made of the seed: delayed, unique, pushed twice, and chains.
 
-Those that are looked at by their records and unique keys go to the queue of the SDKs: a worker of tier L1 lets no unique
-key go, and leaves the record of its job as it was (protocol/SPEC.md, Background jobs).
+Those that are looked at by their records and unique keys go to the queue of the SDKs: a worker of tier L1 lets no
+unique key go, and leaves the record of its job as it was (protocol/SPEC.md, Background jobs).
 """
 
 import random

@@ -108,7 +108,9 @@ def _write_down(fleet, striker, load, waiting, lives, left):
     told = {"faults": striker.times, "waiting": waiting, **vars(fleet.told)}
     ended = {key: asdict(one) for key, one in load.ended.items()}
     memory = [asdict(life) for life in lives]
-    (fleet.folder / "told.json").write_text(json.dumps({**told, "ended": ended, "memory": memory, "left": asdict(left)}))
+    (fleet.folder / "told.json").write_text(
+        json.dumps({**told, "ended": ended, "memory": memory, "left": asdict(left)})
+    )
 
 
 async def _judge(fleet, plan, asked, wish, options, begun):

@@ -1,8 +1,8 @@
 """Schedules that fire during a run: planted before the first fault, pulled out after the last, and each of their
 firings an order of its own.
 
-What they were due for is known to the millisecond: they are pulled out in one transaction with a look at the time they are
-due next, and everything before that has been fired, or was left out as their definition says.
+What they were due for is known to the millisecond: they are pulled out in one transaction with a look at the time they
+are due next, and everything before that has been fired, or was left out as their definition says.
 """
 
 import asyncio
@@ -93,8 +93,8 @@ class Planted:
 
 
 def judge(planted, fired):
-    """What is wrong with the firings that were missed, a line each. ``fired`` has the ids of all jobs there were. Of those
-    that are ``all`` to be made up for each is an order that somebody has to do."""
+    """What is wrong with the firings that were missed, a line each. ``fired`` has the ids of all jobs there were. Where
+    ``all`` are to be made up for, each is an order that somebody has to do, and the ledger finds what is missing."""
     for one in planted:
         missed = [due_ms for due_ms in one.dues() if one.may_be_missed(due_ms)]
         made_up = [due_ms for due_ms in missed if one.order(due_ms).id in fired]

@@ -1,15 +1,16 @@
 """Who held a unique key, and when: two at a time are wrong.
 
 The rule of protocol/SPEC.md: from its push on a job holds its key until it is done or dead, whatever happens to its
-workers meanwhile: what is recovered or tried again holds it still. It has let go when its *last* attempt ended, or when it
-was put into ``dead``; an earlier attempt that a stopped worker goes on with holds nothing. With ``queued`` it lets go
-when a worker starts it, which nobody writes down who is killed with the next instruction. Of both ends this much is sure:
+workers meanwhile: what is recovered or tried again holds it still. It has let go when its *last* attempt ended, or
+when it was put into ``dead``; an earlier attempt that a stopped worker goes on with holds nothing. With ``queued`` it
+lets go when a worker starts it, which nobody writes down who is killed with the next instruction. This much is sure:
 
 - it holds the key no later than its push was answered, or it was started;
-- it holds it at least until its last attempt wrote its end, or until it died; with ``queued``, if it is delayed, until it was due.
+- it holds it at least until its last attempt wrote its end, or until it died; with ``queued``, if it is delayed,
+  until it was due.
 
-These spans of two jobs of one key never meet. Who was told that another one holds the key never runs, and that other one is
-a job that had it.
+These spans of two jobs of one key never meet. Who was told that another one holds the key never runs, and that other
+one is a job that had it.
 """
 
 import itertools

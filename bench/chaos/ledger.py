@@ -9,9 +9,9 @@ beyond them:
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
-- A job is not started before it is due, or before the one it follows was done; a number of an attempt is started once. Who was
-  told that another job holds its key is not started, and no two hold a key together (holding). What is left of all that
-  in Redis says how each job ended, and nothing more (records). Else it is *wrong*, too.
+- A job is not started before it is due, or before the one it follows was done; a number of an attempt is started once.
+  Who was told that another job holds its key is not started, and no two hold a key together (holding). What is left of
+  all that in Redis says how each job ended, and nothing more (records). Else it is *wrong*, too.
 - With ``fsync`` other than ``always`` Redis may forget its last moments. A job whose push lies in them may be lost, an
   ack in them repeats what was done: both are told apart from the rest, with how long before its end Redis knew of it.
   What clients are told is not forgiven by that.
@@ -148,7 +148,7 @@ class _Case:
             self._wrong("was done by an attempt that was to fail")
 
     def _judge_attempts(self):
-        """Whoever takes a job away from somebody raises its attempt; so one that starts again with the same was there twice."""
+        """Whoever takes a job away raises its attempt; so one that starts again with the same was there twice."""
         counts = Counter(start.attempt for start in self.starts)
         twice = [attempt for attempt, count in counts.items() if count > 1]
         if self.order.how != "plain" and twice and not self._is_forgotten("repeated", self.entries[:-1]):
@@ -188,7 +188,7 @@ class _Case:
         return self._neither_done_nor_dead()
 
     def _next(self):
-        """A job that another one pushes when it is done, and before its own ack: if that is dead it may be there or not."""
+        """A job that another one pushes when it is done, before its own ack: if that is dead it is there or not."""
         before = self.before
         if self.starts and (not before.ends or self.starts[0].ms < before.ends[0].ms):
             self._wrong(f"{before.order.id} was not done yet, but {_told(self.starts)}")

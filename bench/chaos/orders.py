@@ -23,10 +23,11 @@ class Order:
     attempts fail in the handler (jobs of the SDKs only: others do not try again). The client of a request hangs up
     after ``leaves_ms``; 0 is never.
 
-    ``how`` a background job comes into its queue: ``plain`` by RPUSH; ``delayed``, ``twice`` and ``chain`` by the script
-    ``push``; ``unique`` by ``push_unique``; ``next`` by who has done the job ``after``, whose ``then`` it is; ``scheduled`` by
-    who fires its schedule, ``missed`` by who makes up for a firing that was missed. It is due ``in_ms`` after its push, and its result is kept for ``keep_ms``. Of those that are kept a push
-    without an answer is repeated, and ``pushes`` times it is pushed in any case.
+    ``how`` a background job comes into its queue: ``plain`` by RPUSH; ``delayed``, ``twice``, ``chain`` by the script
+    ``push``; ``unique`` by ``push_unique``; ``next`` by who has done the job ``after``, whose ``then`` it is;
+    ``scheduled`` by who fires its schedule, ``missed`` by who makes up for a firing that was missed. It is due
+    ``in_ms`` after its push, and its result is kept for ``keep_ms``. Of those that are kept a push without an answer
+    is repeated, and ``pushes`` times it is pushed in any case.
     """
 
     at_s: float

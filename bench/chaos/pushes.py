@@ -1,8 +1,8 @@
 """How a background job comes into its queue: by RPUSH, or by the scripts of the protocol; and how its push ended.
 
-A push ends as ``pushed``, ``refused`` (Redis said an error, so the job is not there), ``not_unique`` (another one holds its key, so
-it is not there either) or ``unknown`` (the answer was lost: the job is there or not). What the protocol lets repeat is
-repeated: a job that is kept is known by its record, however often it is pushed.
+A push ends as ``pushed``, ``refused`` (Redis said an error, so the job is not there), ``not_unique`` (another one holds
+its key, so it is not there either) or ``unknown`` (the answer was lost: the job is there or not). What the protocol
+lets repeat is repeated: a job that is kept is known by its record, however often it is pushed.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ async def push(client, order, from_ms):
 
 
 def verdict(ended):
-    """How the pushes of one id ended. What was pushed stays so; and after one without an answer nobody knows: it may have
-    been done by the next one, and have let its key go."""
+    """How the pushes of one id ended. What was pushed stays so; and after one without an answer nobody knows: its job
+    may have been done before the next one, and have let its key go."""
     known = [how for how in ended if how[0] == "pushed"] or [how for how in ended if how[0] == "unknown"]
     return known[0] if known else ended[-1]
 

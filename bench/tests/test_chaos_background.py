@@ -1,4 +1,4 @@
-"""The ledger of bench/chaos finds background jobs of every kind that are lost, early, fired or held twice; and nothing else."""
+"""The ledger of bench/chaos finds background jobs that are lost, early, fired twice or held together; nothing else."""
 
 import asyncio
 import json
@@ -20,7 +20,9 @@ FROM_MS, TO_MS = 10_000, 10_005
 
 
 def order(name="j", **more):
-    return Order(0.0, name, "job", **{"queue": "sdk", "payload": "abc", "ms": 1, "attempts": 3, "how": "delayed", **more})
+    return Order(
+        0.0, name, "job", **{"queue": "sdk", "payload": "abc", "ms": 1, "attempts": 3, "how": "delayed", **more}
+    )
 
 
 def entry(what, ms, attempt=1, name="j"):

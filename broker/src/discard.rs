@@ -1,7 +1,7 @@
 //! Removes jobs for good: out of a lane or a shelf, with all that is known of them (script `discard`).
 
 use bytes::Bytes;
-use tempest_protocol::{Holds, Job, Queue, Tag};
+use tempest_protocol::{Job, Queue, Tag};
 
 use crate::{Broker, Error, Whereabouts, claim::read, record, script::Run};
 
@@ -82,7 +82,5 @@ impl Broker {
 
 /// What a job lets go that ends: its id, and its unique key. One that holds it for a time does not.
 fn lets_go(job: &Job) -> Option<(&str, &Tag)> {
-    let background = job.envelope.background.as_ref()?;
-    let key = background.unique.as_ref().filter(|_| background.unique_while != Holds::Time)?;
-    Some((job.envelope.id.as_ref()?.as_str(), key))
+    Some((job.envelope.id.as_ref()?.as_str(), job.envelope.unique_at_end()?))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use redis::Cmd;
-use tempest_protocol::{Failure, Holds, Job, JobId, Lane, Tag, WorkerId, limits};
+use tempest_protocol::{Failure, Job, JobId, Lane, Tag, WorkerId, limits};
 
 use crate::{
     Acked, Broker, Error, State,
@@ -89,7 +89,7 @@ impl End {
     fn lets_go<'a>(&self, job: &'a Job) -> Option<&'a Tag> {
         match self {
             Self::Later { .. } => None,
-            _ => job.envelope.unique_while(Holds::Running),
+            _ => job.envelope.unique_at_end(),
         }
     }
 
@@ -169,7 +169,7 @@ impl Broker {
     pub async fn begin(&self, run: &RunList, job: &Job, began: &Began<'_>) -> Result<bool, Error> {
         let Some(id) = &job.envelope.id else { return Ok(true) };
         let record = self.keys().record(run.queue(), id);
-        let lets_go = job.envelope.unique_while(Holds::Queued);
+        let lets_go = job.envelope.unique_at_start();
         let unique = lets_go.map(|key| self.keys().unique(run.queue(), key));
         let (age, since) = (millis(limits::RECORD_AGE_MAX).to_string(), began.since_ms.to_string());
         let attempt = job.envelope.attempt.to_string();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use redis::cmd;
-use tempest_protocol::{Code, Content, Failure, Holds, Job, JobId, Queue, Reply, WorkerId, dead, limits};
+use tempest_protocol::{Code, Content, Failure, Job, JobId, Queue, Reply, WorkerId, dead, limits};
 use tracing::{info, warn};
 
 use crate::{Broker, Error, clock::millis, look::Entry, record, script::Run};
@@ -111,7 +111,7 @@ impl Told {
         };
         let unique = match fate {
             Fate::Requeue(_) => None,
-            _ => job.envelope.unique_while(Holds::Running),
+            _ => job.envelope.unique_at_end(),
         };
         Self {
             record: Some(broker.keys().record(queue, id)),

@@ -107,10 +107,17 @@ impl Envelope {
         self.attempts.unwrap_or(default)
     }
 
-    /// Its unique key, if it lets that go at this point: when it starts ([`Holds::Queued`]) or ends ([`Holds::Running`]).
-    pub fn unique_while(&self, holds: Holds) -> Option<&Tag> {
+    /// Its unique key, if it lets that go when it starts.
+    pub fn unique_at_start(&self) -> Option<&Tag> {
         let background = self.background.as_ref()?;
-        background.unique.as_ref().filter(|_| background.unique_while == holds)
+        background.unique.as_ref().filter(|_| background.unique_while == Holds::Queued)
+    }
+
+    /// Its unique key, unless it holds that for a time. One that lets it go when it starts is among them: Redis may have been
+    /// away at its start.
+    pub fn unique_at_end(&self) -> Option<&Tag> {
+        let background = self.background.as_ref()?;
+        background.unique.as_ref().filter(|_| background.unique_while != Holds::Time)
     }
 
     /// Whether its deadline has passed at `now_ms` in Redis time.

@@ -6,7 +6,7 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use futures_util::poll;
 use tempest_broker::{Broker, End};
-use tempest_protocol::{Code, Content, Envelope, Failure, Holds, Job, Timing, dead};
+use tempest_protocol::{Code, Content, Envelope, Failure, Job, Timing, dead};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, warn};
@@ -144,7 +144,7 @@ async fn start(
     let context = Context::new(job, Bus::redis(&held.run, &shared.broker), trace::traceparent(&span));
     let (job, envelope) = (context.job(), &context.job().envelope);
     let entered = shared.enter(InHand { context: context.clone(), since_ms: since.claimed_at_ms });
-    if envelope.unique_while(Holds::Queued).is_some() {
+    if envelope.unique_at_start().is_some() {
         background::begin(shared, &held.run, job, since).await;
     }
     let work = span.in_scope(|| handler(context.clone()));

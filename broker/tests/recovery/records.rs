@@ -79,6 +79,28 @@ async fn who_lost_its_job_neither_ends_it_nor_says_that_it_runs() {
     assert_eq!(server.cli("EXISTS tempest:{q}:job:j:result").integer(), 0);
 }
 
+/// Redis may be away when a job starts that holds its key until then.
+#[tokio::test]
+async fn who_could_not_say_that_it_starts_lets_its_key_go_at_the_end() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    register(&server, "h-1-abc.0", true);
+    let frame = r#"{"id":"j","action":"a","attempts":1,"keep":60000,"unique":"bob","unique_while":"queued"}"#;
+    let (run, job) = (broker.run_list_of(&queue(), "h-1-abc.0"), decoded(frame));
+    let is_held = || {
+        hold(&server, "h-1-abc.0", frame.as_bytes());
+        server.cli("SET tempest:{q}:unique:bob j PX 60000");
+    };
+    is_held();
+    let end = End::Done { reply: None, done_at_ms: 1, work_us: None };
+    broker.end(&run, &job, &end).await.expect("asked");
+    assert_eq!(server.cli("EXISTS tempest:{q}:unique:bob").integer(), 0, "it is done");
+    is_held();
+    broker.recover_tag("abc", CAUSE, Mode::Requeue).await.expect("recovered");
+    assert_eq!(state(&broker, "j").await, Some(State::Dead));
+    assert_eq!(server.cli("EXISTS tempest:{q}:unique:bob").integer(), 0, "it is dead");
+}
+
 #[tokio::test]
 async fn what_ends_twice_is_put_off_once() {
     let server = Server::start();
