@@ -15,6 +15,9 @@ use crate::{
     script::Run,
 };
 
+/// Keys of a queue that are looked after in one go.
+const KEYS_MAX: usize = 100;
+
 /// What a claim under limits came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Took {
@@ -130,23 +133,35 @@ impl Broker {
         let keys = self.keys();
         let (set, aside) = (keys.key(queue, key), keys.aside(queue, key));
         let (asides, limits) = (keys.asides(queue), keys.limits(queue));
-        let first: Option<Vec<u8>> = self.link().ask(cmd("LINDEX").arg(&aside).arg(0)).await?;
-        let first = first.unwrap_or_default();
-        let job = Job::decode(Bytes::from(first.clone()), keys);
-        let lane = keys.lane(queue, job.map(|job| job.envelope.lane).unwrap_or_default());
-        let slot = ended.map_or("", RunList::slot);
-        let run = Run {
-            keys: &[&set, &aside, &asides, &lane, &limits],
-            args: &[slot.as_bytes(), &first, key.as_str().as_bytes()],
-        };
-        Ok(self.scripts().release.run(self, &run).await? == 1)
+        let (mut slot, mut seen) = (ended.map_or("", RunList::slot), None);
+        loop {
+            let first: Option<Vec<u8>> = self.link().ask(cmd("LINDEX").arg(&aside).arg(0)).await?;
+            // One may have been set aside since the last look, while the slot still stood there.
+            if seen.as_ref() == Some(&first) {
+                return Ok(false);
+            }
+            let frame = first.clone().unwrap_or_default();
+            let job = Job::decode(Bytes::from(frame.clone()), keys);
+            let lane = keys.lane(queue, job.map(|job| job.envelope.lane).unwrap_or_default());
+            let run = Run {
+                keys: &[&set, &aside, &asides, &lane, &limits],
+                args: &[slot.as_bytes(), &frame, key.as_str().as_bytes()],
+            };
+            if self.scripts().release.run(self, &run).await? == 1 {
+                return Ok(true);
+            }
+            (slot, seen) = ("", Some(first));
+        }
     }
 
     /// Returns what was set aside for keys of which nothing runs any more: their workers died. Gives how many jobs.
     ///
     /// Errors: Redis is away or refuses.
     pub(crate) async fn release_forgotten(&self, queue: &Queue) -> Result<u64, Error> {
-        let names: Vec<String> = self.link().ask(cmd("SMEMBERS").arg(self.keys().asides(queue))).await?;
+        // A few each time: with a great many keys it is each one's turn all the same.
+        let mut some = cmd("SRANDMEMBER");
+        some.arg(self.keys().asides(queue)).arg(KEYS_MAX);
+        let names: Vec<String> = self.link().ask(&some).await?;
         let mut released = 0;
         for key in names.into_iter().filter_map(|name| Tag::new(name).ok()) {
             self.sweep(queue, &self.keys().key(queue, &key)).await?;

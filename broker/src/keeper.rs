@@ -50,6 +50,8 @@ impl Default for KeeperOptions {
     }
 }
 
+/// What is in trouble while jobs that were set aside are not returned.
+const ASIDES: &str = "jobs set aside";
 /// What is in trouble while nobody looks after the queues.
 const PART: &str = "queues";
 
@@ -143,10 +145,10 @@ impl Work {
             presence.trust(&self.broker.presence());
         }
         self.broker.shown().show(presence);
-        self.release(&looks).await?;
         self.trim(&looks).await?;
         self.recoverer.prove_writable(&queues).await?;
         self.recoverer.take(&looks).await?;
+        self.release(&looks).await;
         self.bury_mailboxes().await?;
         sweep::sweep_if_elected(&self.broker, &self.options).await
     }
@@ -162,11 +164,14 @@ impl Work {
     }
 
     /// Jobs that were set aside and that nobody returns any more.
-    async fn release(&self, looks: &[QueueLook]) -> Result<(), Error> {
+    /// What is wrong with one queue holds up nothing else.
+    async fn release(&self, looks: &[QueueLook]) {
         for look in looks.iter().filter(|look| look.asides > 0) {
-            self.broker.release_forgotten(&look.queue).await?;
+            match self.broker.release_forgotten(&look.queue).await {
+                Ok(_) => self.broker.stats().faults.well(ASIDES),
+                Err(error) => self.broker.stats().faults.failed(ASIDES, &error),
+            }
         }
-        Ok(())
     }
 
     /// Once a minute for age, at once for number.

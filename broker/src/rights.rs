@@ -173,7 +173,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
     let (lane, later, unique) = (keys.lane(queue, Lane::Normal), keys.later(queue), keys.unique(queue, &tag));
     let (limits, running, rate) = (keys.limits(queue), keys.running(queue), keys.rate(queue));
     let (aside, schedules, due) = (keys.aside(queue, &tag), keys.schedules(queue), keys.due(queue));
-    let rows: [(u8, u8, &[&str]); 44] = [
+    let rows: [(u8, u8, &[&str]); 45] = [
         (RUNS_SCRIPTS, READ, &["EXISTS", &record]),
         (RUNS_SCRIPTS, WRITE, &["HSET", &record, "x", "x"]),
         (WORKER | KEEPER, WRITE, &["HDEL", &record, "x"]),
@@ -200,6 +200,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER | KEEPER | INSPECTOR, READ, &["SCARD", &running]),
         (WORKER | KEEPER, READ, &["SISMEMBER", &running, "x"]),
         (WORKER | KEEPER, READ, &["SMEMBERS", &running]),
+        (KEEPER, READ, &["SRANDMEMBER", &running, "1"]),
         (WORKER, WRITE, &["SADD", &running, "x"]),
         (WORKER | KEEPER, WRITE, &["SREM", &running, "x"]),
         (WORKER, READ, &["GET", &rate]),

@@ -11,7 +11,7 @@
 -- RETURN    1 returned, 0 not
 if ARGV[1] ~= '' then redis.call('SREM', KEYS[1], ARGV[1]) end
 if ARGV[2] == '' or redis.call('LINDEX', KEYS[2], 0) ~= ARGV[2] then return 0 end
-local limit = tonumber(redis.call('HGET', KEYS[5], 'per_key') or '1')
+local limit = math.max(1, tonumber(redis.call('HGET', KEYS[5], 'per_key')) or 1)
 if redis.call('SCARD', KEYS[1]) >= limit then return 0 end
 redis.call('LMOVE', KEYS[2], KEYS[4], 'LEFT', 'LEFT')
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end

@@ -1,7 +1,7 @@
 //! What is done for a job that nobody waits for, beside running it: its record, its result, what comes after it (SPEC
 //! "Background jobs").
 
-use tempest_broker::{Began, Broker, End, Error, NewJob, RunList};
+use tempest_broker::{Began, Broker, End, Error, NewJob, Pushed, RunList};
 use tempest_protocol::{
     Code, Content, Encoding, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following, limits,
 };
@@ -80,6 +80,10 @@ impl After {
         Self { next: next.map(Box::new), group: counted }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next.is_none() && self.group.is_none()
+    }
+
     /// Pushes the next job of a chain, and counts the job in its group.
     ///
     /// Errors: Redis is away or refuses; do it again.
@@ -88,7 +92,10 @@ impl After {
             let queue = next.queue.as_ref().unwrap_or(queue);
             broker.announce(std::slice::from_ref(queue)).await?;
             match NewJob::of(&next.job) {
-                Some(job) => broker.enqueue(queue, &[job]).await.map(drop)?,
+                Some(job) => match broker.enqueue(queue, &[job]).await?.first() {
+                    Some(Pushed::NoRoom) => return Err(Error::QueueFull { queue: queue.to_string() }),
+                    _ => {}
+                },
                 None => {
                     let lane = next.job.envelope.lane;
                     broker

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::shared::{Held, Shared};
 
-/// How long a question is asked again that Redis did not answer; then the keeper's next look does it.
+/// How often a question is asked that Redis refuses; then it waits for the keeper's next look.
 const TRIES: u32 = 5;
 
 /// Asks until it is known whether a claimed job may run. False: it lies in the run list no more.
@@ -26,7 +26,8 @@ pub(crate) async fn admit(shared: &Shared, held: &Held, key: &Tag) -> bool {
 pub(crate) async fn release(shared: &Shared, run: &RunList, key: &Tag) {
     let mut failures = 0;
     while let Err(error) = shared.broker.release(run.queue(), key, Some(run)).await {
-        if failures >= TRIES {
+        // While Redis is away nothing else goes on either. What it refuses a human must mend.
+        if failures >= TRIES && matches!(error, Error::Refused { .. }) {
             return;
         }
         pause(&error, &mut failures).await;

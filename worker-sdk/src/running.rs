@@ -16,6 +16,7 @@ use crate::{
     bus::Bus,
     handler::{Handler, Outcome},
     keyed,
+    memory::Start,
     report::Ending,
     settling::{self, Settling},
     shared::{Held, InHand, Next, Shared},
@@ -100,7 +101,7 @@ fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
         if memory.is_cancelled(id) {
             return Some((Ending::Cancelled, Settling::drop(job)));
         }
-        if memory.has_finished(id, *attempt) {
+        if memory.has_finished(id, Start::of(&job.envelope)) {
             debug!(%id, attempt, "finished before; not run again");
             return Some((Ending::Repeated, Settling::again(job)));
         }
@@ -177,7 +178,7 @@ async fn start(
     // Not what moves to `later`, `dead` or back: if it comes again Redis has forgotten the move, too, and an ack alone
     // would lose the job (SPEC, rule 11).
     if let Some(id) = envelope.id.as_ref().filter(|_| settling.is_for_good()) {
-        shared.memory().finish(id, envelope.attempt);
+        shared.memory().finish(id, Start::of(envelope));
     }
     (ending, settling)
 }

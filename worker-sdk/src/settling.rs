@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempest_broker::{Acked, Broker, End, Error, Settled, Traces};
-use tempest_protocol::{Code, Content, Failure, Job, JobId, Lane, Reply, limits};
+use tempest_broker::{Acked, Broker, End, Error, Settled, Traces, Trouble};
+use tempest_protocol::{Code, Content, Failure, Job, JobId, Lane, Reply, dead, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -21,6 +21,9 @@ use crate::{
 const PART: &str = "replies";
 /// The longest wait before a settlement that Redis refused is tried again: somebody may be waiting for it.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often what comes before the end of a job may be refused.
+const REFUSALS_MAX: u32 = 5;
 
 /// What is to happen to a job.
 pub(crate) enum Settling {
@@ -40,6 +43,26 @@ impl Settling {
     /// The end of a background job after which nothing comes.
     pub(crate) fn background(job: &Job, end: End) -> Self {
         Self::End { job: Box::new(job.clone()), end, after: After::default() }
+    }
+
+    /// The same; or, if what comes before the end of a job was refused time and again (its account may not write to that
+    /// queue, a key has a wrong type), `dead`, where a human finds why.
+    fn unless_refused(self, broker: &Broker, error: &Error, failures: u32) -> Self {
+        match self {
+            Self::End { job, after, .. }
+                if failures >= REFUSALS_MAX
+                    && !after.is_empty()
+                    && matches!(error.trouble(), Trouble::Operator | Trouble::Final)
+                    && !matches!(error, Error::QueueFull { .. }) =>
+            {
+                let failure =
+                    Failure::new(Code::BadJob, format!("what comes after it cannot be pushed: {error}"));
+                let died_ms = broker.now_ms();
+                let member = dead::dead(&job, &failure, died_ms);
+                Self::background(&job, End::Dead { member, reply: None, died_ms })
+            }
+            same => same,
+        }
     }
 
     /// A job was cancelled.
@@ -109,9 +132,10 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
         }
         Settling::Ack { traces } => ack(shared, held, traces).await,
         other => {
-            let mut failures = 0;
-            while let Err(error) = try_once(&shared.broker, &held, &other).await {
+            let (mut failures, mut settling) = (0, other);
+            while let Err(error) = try_once(&shared.broker, &held, &settling).await {
                 pause(&shared.broker, &error, &mut failures).await;
+                settling = settling.unless_refused(&shared.broker, &error, failures);
             }
             settled(&shared.broker, failures);
             Next::Unasked

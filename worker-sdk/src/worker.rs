@@ -1,7 +1,8 @@
 //! The worker as a program sees it: set up, handlers, run.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures_util::poll;
 use serde::{Serialize, de::DeserializeOwned};
 use tempest_broker::Broker;
 use tempest_protocol::{Action, Lane};
@@ -173,6 +174,9 @@ impl Worker {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Report, Error> {
         let Self { options, handlers, hooks, broker } = self;
         let options = options.checked().map_err(Error::Setup)?;
+        // Whoever listens for signals does so from now on: one that comes while the worker starts is no death.
+        let mut shutdown = pin!(shutdown);
+        let is_told = poll!(shutdown.as_mut()).is_ready();
         let worker =
             identity::worker_id(options.tag.as_deref()).map_err(|mistake| Error::Setup(vec![mistake]))?;
         let own = broker.is_none();
@@ -184,11 +188,13 @@ impl Worker {
         let shared = Shared::new(broker.clone(), handlers, hooks, &options, abort);
         let desk = Desk::open(Arc::new(shared), worker.clone(), &options, drain.clone()).await?;
         info!(%worker, redis = broker.settings().shown_url(), "working");
-        let work = desk.work();
-        tokio::pin!(work);
+        if is_told {
+            drain.cancel();
+        }
+        let mut work = pin!(desk.work());
         let report = tokio::select! {
             report = &mut work => report,
-            () = shutdown => {
+            () = shutdown, if !is_told => {
                 drain.cancel();
                 work.await
             }

@@ -279,7 +279,7 @@ async fn take_step(broker: &Broker, due: &Due, step: Step) -> Result<i64, Error>
     let [next, age, cap, fires, queued_at] = [
         step.next.map_or_else(String::new, |next| next.to_string()),
         millis(limits::RECORD_AGE_MAX).to_string(),
-        limits::LANE_JOBS_MAX.to_string(),
+        limits::BACKLOG_JOBS_MAX.to_string(),
         step.fires.unwrap_or_default().to_string(),
         now_ms.to_string(),
     ];

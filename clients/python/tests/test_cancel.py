@@ -134,7 +134,7 @@ def context(name: str) -> Context:
 
 def test_a_job_cancelled_between_its_claim_and_its_start_is_told() -> None:
     memory, job = Memory(), context("a")
-    assert memory.may_start("a", 1)
+    assert memory.may_start(job.job)
     memory.cancel("a")
     memory.start(job)
     assert job.cancelled()
@@ -148,7 +148,7 @@ def test_a_handler_that_outlives_the_memory_of_its_cancel_does_not_fail(monkeypa
     memory.cancel("a")
     now = ID_MEMORY_S * 2
     memory.cancel("b")
-    assert memory.may_start("a", 2), "forgotten by now"
+    assert memory.may_start(job.job), "forgotten by now"
     assert memory.finish(job)
 
 

@@ -21,13 +21,13 @@ pytest.importorskip("django_tasks")
 os.environ["DJANGO_SETTINGS_MODULE"] = "django_settings"
 
 import django
-import django_project as project
 from django.core.exceptions import ImproperlyConfigured
 from django_tasks import TaskResultStatus as Status
 from django_tasks import task_backends
 from django_tasks.exceptions import InvalidTaskError, TaskResultDoesNotExist
 from django_tasks.signals import task_enqueued
 
+import django_project as project
 from tempest.django import TempestBackend, worker_of
 from tempest.django.backend import lane_of
 

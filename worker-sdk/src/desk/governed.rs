@@ -44,7 +44,8 @@ impl Desk {
     ) -> Result<Vec<Option<Bytes>>, Error> {
         let wait = match self.shared.broker.take_within_limits(lane, runs).await? {
             Took::Jobs(jobs) => return Ok(jobs.into_iter().map(Some).collect()),
-            Took::Wait(wait) => wait,
+            // No longer than limits stay unread: they may be other ones by then.
+            Took::Wait(wait) => wait.min(limits::BEAT),
             Took::Full => limits::LIMITED_PAUSE,
             Took::Paused => limits::BEAT,
         };

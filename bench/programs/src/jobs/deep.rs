@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::{Value, json};
-use tempest_broker::{Acked, RunList};
+use tempest_broker::{Acked, RunList, Traces};
 use tempest_protocol::{Job, Queue, WorkerId};
 use tempest_worker::{Client, Lane, Push};
 
@@ -56,7 +56,10 @@ async fn turn(client: &Client, run: &RunList, number: usize, turns: &mut Turns) 
     let job = Job::decode(frame, broker.keys())?;
     let id = job.envelope.id.as_ref().context("a job without an id")?;
     let ready = Instant::now();
-    ensure!(broker.finish(run, job.frame(), id).await? == Acked::Done, "the job was taken away");
+    ensure!(
+        broker.finish(run, job.frame(), &Traces { id: id.clone(), has_log: false }).await? == Acked::Done,
+        "the job was taken away"
+    );
     turns.push.add(pushed - begun);
     turns.claim.add(claimed - pushed);
     turns.ack.add(ready.elapsed());

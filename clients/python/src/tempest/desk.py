@@ -160,7 +160,7 @@ class Desk:
         job = claimed.job
         if job is None:
             return self._no_job(claimed)
-        if not self.memory.may_start(job.id, job.attempt):
+        if not self.memory.may_start(job):
             self.report.count("dropped")
             return self._dropped(claimed, job)
         claimed.begun_s = claimed.begun_s or running_s()
@@ -168,7 +168,7 @@ class Desk:
             return self._late(claimed, job, "its deadline passed before it was started")
         settlement = self._run(claimed, job)
         if settlement.is_over:
-            self.memory.remember(job.id, job.attempt)
+            self.memory.remember(job)
         return settlement
 
     def _late(self, claimed: Claimed, job: Job, message: str) -> Settlement:

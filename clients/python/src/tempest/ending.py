@@ -43,13 +43,17 @@ class Endings:
         if said is None or said.is_plain:
             return self.ack(claimed, job)
         before = self._before(claimed, job)
+
+        def otherwise(why: str) -> Ending | Exchange:
+            return self.bury(claimed, job, "bad_job", f"what comes after it cannot be pushed: {why}")
+
         if job.id is None:
             command = ("LREM", claimed.source.run_key, 1, claimed.data)
-            return Ending(claimed.source.run_key, claimed.data, command, before=before)
+            return Ending(claimed.source.run_key, claimed.data, command, before=before, otherwise=otherwise)
         now_ms = self._clock.stamp_ms()
         fields = ("state", "done", "done_at", now_ms, "attempt", job.attempt, "work_us", claimed.work_us())
         call = self._settle(claimed, job, fields, lives_ms=min(said.keep, KEEP_MS), reply=reply)
-        return Ending(claimed.source.run_key, claimed.data, call, before=before, size=len(reply))
+        return Ending(claimed.source.run_key, claimed.data, call, before=before, otherwise=otherwise, size=len(reply))
 
     def ack(self, claimed: Claimed, job: Job | None) -> Settlement:
         """Of a job of which nothing is left."""
@@ -75,7 +79,7 @@ class Endings:
         call = self._settle(claimed, job, fields, to=(set_key, member, due_ms), lives_ms=RECORD_AGE_MS)
         return Ending(claimed.source.run_key, claimed.data, call, is_over=False)
 
-    def bury(self, claimed: Claimed, job: Job, code: str, message: str) -> Settlement:
+    def bury(self, claimed: Claimed, job: Job, code: str, message: str) -> Ending | Exchange:
         """Of a job that is given up."""
         log.warning("action %s, job %s goes to dead: %s: %s", job.action, job.id, code, message)
         now_ms, set_key = self._clock.stamp_ms(), self._keys.dead(claimed.source.queue)

@@ -15,6 +15,7 @@ TOLD_JOBS_MAX = 16
 
 if TYPE_CHECKING:
     from .context import Context
+    from .wire import Job
 
 
 class _Recent:
@@ -57,13 +58,13 @@ class Memory:
                 if context.id == job_id:
                     context.cancel()
 
-    def may_start(self, job_id: str | None, attempt: int) -> bool:
+    def may_start(self, job: Job) -> bool:
         """Tells whether a job is to be started: within the last minute it was neither cancelled, nor was this attempt
-        of it finished here."""
-        if job_id is None:
+        of it finished here. One that was pushed again under the same id is another job."""
+        if job.id is None:
             return True
         with self._lock:
-            return job_id not in self._cancelled and (job_id, attempt) not in self._finished
+            return job.id not in self._cancelled and _start(job) not in self._finished
 
     def is_cancelled(self, job_id: str | None) -> bool:
         """Tells whether a job was cancelled within the last minute."""
@@ -85,13 +86,13 @@ class Memory:
             self._running.discard(context)
             return context.job.id is not None and context.was_told
 
-    def remember(self, job_id: str | None, attempt: int) -> None:
+    def remember(self, job: Job) -> None:
         """Notes that nothing is left to do for an attempt but its ack, so that a copy of it is not run again within a
         minute. Not for one that goes to ``later`` or ``dead``: if its frame is there again Redis has forgotten that
         move, and who only acks it loses the job (SPEC, rule 11)."""
-        if job_id is not None:
+        if job.id is not None:
             with self._lock:
-                self._finished.add((job_id, attempt))
+                self._finished.add(_start(job))
 
     def in_hand(self) -> list[dict[str, object]]:
         """The jobs that run longest, as the lease tells them."""
@@ -101,3 +102,7 @@ class Memory:
         """The jobs that run now."""
         with self._lock:
             return list(self._running)
+
+
+def _start(job: Job) -> tuple[str | None, int, int | None]:
+    return job.id, job.attempt, job.queued_at

@@ -17,6 +17,12 @@ from .link import Command, Link
 from .outbox import Outbox
 from .scripts import Call
 
+_REFUSALS_MAX = 3
+"""How often what comes before the end of a job may be refused."""
+
+_PASSING = ("OOM", "MISCONF", "BUSY", "READONLY", "LOADING")
+"""First words of refusals that pass by themselves."""
+
 
 @dataclass(slots=True)
 class Ack:
@@ -107,6 +113,9 @@ class Ending:
     """The set of dead jobs that it goes to, which must not grow without end."""
     before: Callable[[Link], None] | None = None
     """What must be done before, and may be done twice."""
+    otherwise: Callable[[str], Ending | Exchange] | None = None
+    """What is done instead when that is refused time and again, and why."""
+    refusals: int = 0
     size: int = 0
 
     @property
@@ -121,8 +130,15 @@ class Ending:
 
     def carry_out(self, link: Link) -> None:
         """Settles it by itself. Raises :class:`RedisAway` or :class:`Refused`; then it must be tried again."""
-        if self.before is not None:
-            self.before(link)
+        try:
+            if self.before is not None:
+                self.before(link)
+        except Refused as error:
+            self.refusals += 1
+            if self.otherwise is None or self.refusals < _REFUSALS_MAX or error.word in _PASSING:
+                raise
+            self.otherwise(str(error)).carry_out(link)
+            return
         answer = scripts.run(link, [self.call])[0]
         if isinstance(answer, Refused):
             raise answer

@@ -60,6 +60,8 @@ class Slot(threading.Thread):
         self._keys = keys
         self._limits = limits
         self._governed = Governed(keys, limits)
+        self._owed: list[tuple[Source, str]] = []
+        """Keys that this slot was let in for: others of them wait until it gives them up."""
         self._part = f"claims of slot {number}"
 
     def blocked_clients(self) -> list[int]:
@@ -96,6 +98,7 @@ class Slot(threading.Thread):
             self._presence.beat(claims.main)
             self._hand.forget()
             self._hand.settle(claims.main)
+            self._give_up_keys(claims.main)
             self._claims, look = claims, True
             while not self._draining.is_set():
                 look = self._turn(claims, look)
@@ -172,8 +175,7 @@ class Slot(threading.Thread):
                 self._ahead.ran(running_s() - begun)
             if is_urgent or job.key is not None:
                 self._hand.settle(claims.main)
-            if job.key is not None:
-                keyed.release(claims.main, self._keys, job.source, job.key)
+            self._give_up_keys(claims.main)
         self._hand.keep(0, claims.main)
         return together < len(claimed)
 
@@ -186,14 +188,25 @@ class Slot(threading.Thread):
         finally:
             if not may:
                 self._hand.drop()
+        if not may:
+            self._give_up_keys(link)
         return may
+
+    def _give_up_keys(self, link: Link) -> None:
+        """To be called when nothing of this slot that has a key lies in a run list any more."""
+        while self._owed:
+            source, key = self._owed[-1]
+            keyed.release(link, self._keys, source, key)
+            self._owed.pop()
 
     def _announce(self, link: Link, claimed: Claimed) -> bool:
         job, source = claimed.job, claimed.source
-        if job is None or not self._desk.memory.may_start(job.id, job.attempt):
+        if job is None or not self._desk.memory.may_start(job):
             return True
-        if claimed.key is not None and not keyed.admit(link, self._keys, source, claimed.data, claimed.key):
-            return False
+        if claimed.key is not None:
+            if not keyed.admit(link, self._keys, source, claimed.data, claimed.key):
+                return False
+            self._owed.append((source, claimed.key))
         if not claimed.lets_go:
             return True
         claimed.begun_s = running_s()

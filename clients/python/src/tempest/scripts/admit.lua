@@ -15,7 +15,7 @@ if not redis.call('LPOS', KEYS[1], ARGV[2]) then return -1 end
 for i = 4, #ARGV do
   if ARGV[i] ~= ARGV[1] and redis.call('LLEN', KEYS[2 + i]) == 0 then redis.call('SREM', KEYS[2], ARGV[i]) end
 end
-local limit = tonumber(redis.call('HGET', KEYS[5], 'per_key') or '1')
+local limit = math.max(1, tonumber(redis.call('HGET', KEYS[5], 'per_key')) or 1)
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 or redis.call('SCARD', KEYS[2]) < limit then
   redis.call('SADD', KEYS[2], ARGV[1])
   return 1

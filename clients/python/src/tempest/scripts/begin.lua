@@ -9,6 +9,7 @@
 -- ARGV[4…]  fields of the record and their values
 -- RETURN    1 said, 0 the job was taken away
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+redis.call('HDEL', KEYS[2], 'due')
 redis.call('HSET', KEYS[2], 'state', 'running', unpack(ARGV, 4))
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if ARGV[3] ~= '' and redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('DEL', KEYS[3]) end

@@ -24,7 +24,7 @@ else
     redis.call('RPUSH', KEYS[4], ARGV[4])
     redis.call('PEXPIRE', KEYS[4], ARGV[5])
   end
-  redis.call('HDEL', KEYS[2], 'worker', 'since', 'due')
+  redis.call('HDEL', KEYS[2], 'worker', 'since', 'due', 'code', 'message')
   redis.call('HSET', KEYS[2], unpack(ARGV, 7))
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
   redis.call('PEXPIRE', KEYS[3], ARGV[5])

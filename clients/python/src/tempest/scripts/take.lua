@@ -10,18 +10,24 @@
 --           -1 the queue is paused, -2 as many run as may
 local limit = redis.call('HMGET', KEYS[2], 'paused', 'concurrency', 'rate', 'per')
 if limit[1] == '1' then return { -1 } end
+local function number(text)
+  local value = tonumber(text)
+  return value and value >= 1 and value or nil
+end
+local concurrency, rate, per = number(limit[2]), number(limit[3]), number(limit[4]) or 1000
 local room = #ARGV
-if limit[2] then
-  room = math.min(room, tonumber(limit[2]) - redis.call('SCARD', KEYS[3]))
+if concurrency then
+  room = math.min(room, concurrency - redis.call('SCARD', KEYS[3]))
   if room <= 0 then return { -2 } end
 end
-local per, every, used = tonumber(limit[4] or '1000'), 0, 0
-if limit[3] then
+local every, used = 0, 0
+if rate then
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  every = per * 1000 / tonumber(limit[3])
-  local at_once = math.ceil(limit[3] / 10)
-  used = math.max(tonumber(redis.call('GET', KEYS[4]) or '0'), now - every * (at_once - 1))
+  every = per * 1000 / rate
+  local at_once = math.ceil(rate / 10)
+  used = math.max(tonumber(redis.call('GET', KEYS[4])) or 0, now - every * (at_once - 1))
+  if used > now + per * 1000 then used = now end
   if used > now then return { math.ceil((used - now) / 1000) } end
   room = math.min(room, math.floor((now - used) / every) + 1)
 end
@@ -30,9 +36,9 @@ for i = 1, room do
   local job = redis.call('LMOVE', KEYS[1], KEYS[4 + i], 'LEFT', 'RIGHT')
   if not job then break end
   taken[#taken + 1] = job
-  if limit[2] then redis.call('SADD', KEYS[3], ARGV[i]) end
+  if concurrency then redis.call('SADD', KEYS[3], ARGV[i]) end
 end
-if limit[3] and #taken > 1 then
-  redis.call('SET', KEYS[4], string.format('%.0f', used + every * (#taken - 1)), 'PX', per + 1000)
+if rate and #taken > 1 then
+  redis.call('SET', KEYS[4], string.format('%.0f', used + every * (#taken - 1)), 'PX', math.ceil(per) + 1000)
 end
 return taken
