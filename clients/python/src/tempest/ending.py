@@ -60,10 +60,6 @@ class Endings:
             return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
         return Ack(source.run_key, claimed.data, None, b"", 0, self._record(source.queue, job.id))
 
-    def copy(self, claimed: Claimed) -> Settlement:
-        """Of a job that was finished before: its record tells how."""
-        return Ack(claimed.source.run_key, claimed.data)
-
     def put_off(self, claimed: Claimed, job: Job, code: str, message: str, due_ms: int) -> Settlement:
         """Of a job that is tried again."""
         member, set_key = with_attempt(job, job.attempt + 1), self._keys.later(claimed.source.queue)
