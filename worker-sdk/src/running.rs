@@ -174,8 +174,8 @@ async fn start(
         }
         Ended::CutShort => (Ending::CutShort, cut_short(shared, job, since)),
     };
-    // Not what moves to `later`, `dead` or back, or leaves more behind: if it comes again Redis has forgotten that, too, and an
-    // ack alone would lose the job, or what comes after it (SPEC, rule 11).
+    // Not what moves to `later`, `dead` or back, or leaves more behind: if it comes again Redis has forgotten that, too,
+    // and an ack alone would lose the job, or what comes after it (SPEC, rule 11).
     if let Some(id) = envelope.id.as_ref().filter(|_| settling.is_for_good()) {
         shared.memory().finish(id, envelope.attempt);
     }

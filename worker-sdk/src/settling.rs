@@ -51,8 +51,8 @@ impl Settling {
         }
     }
 
-    /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is, and what leaves more behind
-    /// than nothing.
+    /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is, and what leaves more
+    /// behind than nothing.
     pub(crate) fn is_for_good(&self) -> bool {
         match self {
             Self::Ack { .. } | Self::Reply { .. } => true,

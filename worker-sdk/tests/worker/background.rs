@@ -237,9 +237,14 @@ async fn a_copy_of_a_finished_job_holds_no_key() {
     for _ in 0..2 {
         cluster.server.run(&["SET", "tempest:{q}:unique:k", "j"]);
         cluster.server.run(&["HSET", "tempest:{q}:job:j", "state", "waiting"]);
-        cluster.server.run(&["RPUSH", "tempest:{q}", r#"{"id":"j","unique":"k","action":"double","args":1}"#]);
+        cluster.server.run(&[
+            "RPUSH",
+            "tempest:{q}",
+            r#"{"id":"j","unique":"k","action":"double","args":1}"#,
+        ]);
         eventually("nothing is left", || {
-            keys(&cluster, "tempest:{q}:job:*").is_empty() && keys(&cluster, "tempest:{q}:unique:*").is_empty()
+            keys(&cluster, "tempest:{q}:job:*").is_empty()
+                && keys(&cluster, "tempest:{q}:unique:*").is_empty()
         });
         cluster.settled();
     }
