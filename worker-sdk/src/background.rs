@@ -92,10 +92,11 @@ impl After {
             let queue = next.queue.as_ref().unwrap_or(queue);
             broker.announce(std::slice::from_ref(queue)).await?;
             match NewJob::of(&next.job) {
-                Some(job) => match broker.enqueue(queue, &[job]).await?.first() {
-                    Some(Pushed::NoRoom) => return Err(Error::QueueFull { queue: queue.to_string() }),
-                    _ => {}
-                },
+                Some(job) => {
+                    if broker.enqueue(queue, &[job]).await?.contains(&Pushed::NoRoom) {
+                        return Err(Error::QueueFull { queue: queue.to_string() });
+                    }
+                }
                 None => {
                     let lane = next.job.envelope.lane;
                     broker

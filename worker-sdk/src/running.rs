@@ -103,7 +103,7 @@ fn refuse(shared: &Shared, job: &Job) -> Option<(Ending, Settling)> {
         }
         if memory.has_finished(id, Start::of(&job.envelope)) {
             debug!(%id, attempt, "finished before; not run again");
-            return Some((Ending::Repeated, Settling::again(job)));
+            return Some((Ending::Repeated, Settling::drop(job)));
         }
     }
     job.envelope.is_expired(shared.broker.now_ms()).then(|| expired(shared, job))
@@ -175,8 +175,8 @@ async fn start(
         }
         Ended::CutShort => (Ending::CutShort, cut_short(shared, job, since)),
     };
-    // Not what moves to `later`, `dead` or back: if it comes again Redis has forgotten the move, too, and an ack alone
-    // would lose the job (SPEC, rule 11).
+    // Not what moves to `later`, `dead` or back, or leaves more behind: if it comes again Redis has forgotten that, too,
+    // and an ack alone would lose the job, or what comes after it (SPEC, rule 11).
     if let Some(id) = envelope.id.as_ref().filter(|_| settling.is_for_good()) {
         shared.memory().finish(id, Start::of(envelope));
     }

@@ -65,7 +65,7 @@ impl Settling {
         }
     }
 
-    /// A job was cancelled.
+    /// A job was cancelled, or was done before.
     pub(crate) fn drop(job: &Job) -> Self {
         match (&job.envelope.reply_to, &job.envelope.background) {
             (None, Some(_)) => Self::background(job, End::Gone),
@@ -80,22 +80,22 @@ impl Settling {
         Self::Ack { traces: job.envelope.id.clone().map(|id| Traces { id, has_log }) }
     }
 
-    /// A job that was done came again. What was kept of it stays.
-    pub(crate) fn again(job: &Job) -> Self {
-        match (&job.envelope.reply_to, &job.envelope.background) {
-            (None, None) => Self::forget(job, true),
-            _ => Self::Ack { traces: None },
-        }
-    }
-
-    /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is.
+    /// Whether it is not to be run again if it comes again. What moves to `later`, `dead` or back is, and what leaves more
+    /// behind than nothing.
     pub(crate) fn is_for_good(&self) -> bool {
         match self {
             Self::Ack { .. } | Self::Reply { .. } => true,
-            Self::End { end, .. } => matches!(end, End::Done { .. } | End::Gone),
+            Self::End { job, end: End::Done { .. }, .. } => !leaves_more(job),
+            Self::End { end, .. } => matches!(end, End::Gone),
             Self::Restart { .. } | Self::Undecodable { .. } => false,
         }
     }
+}
+
+/// Whether the end of a job leaves something behind: a result, or what comes after it.
+fn leaves_more(job: &Job) -> bool {
+    let background = job.envelope.background.as_ref();
+    background.is_some_and(|said| said.keep_ms > 0 || said.group.is_some() || said.then.is_some())
 }
 
 /// The reply to a job that has an id and a mailbox. Content that its encoding or the limit cannot hold becomes an

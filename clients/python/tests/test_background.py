@@ -47,6 +47,27 @@ def due_now(server: Server) -> None:
         server.redis.rpush(LANE, frame)
 
 
+def test_what_comes_after_a_job_comes_also_when_redis_forgot_it(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    after = {"id": "n", "action": "mark", "keep": 60_000, "args": "n"}
+    job = {"id": "j", "action": "mark", "keep": 60_000, "then": [after], "args": "j"}
+    kept = [f"{LANE}:job:{name}" for name in ("j", "n", "j:result", "n:result")]
+    for times in (1, 2):
+        # As a restart without the last moments has it: the job is there again, and nothing of its end.
+        server.redis.pipeline().delete(*kept).rpush(LANE, json.dumps(job)).execute()
+        until(lambda: server.redis.exists(*kept) == len(kept))
+        assert marks() == ["j", "n"] * times
+
+
+def test_a_copy_of_a_finished_job_holds_no_key(server: Server, start: Start, marks: Marks) -> None:
+    start(server.url)
+    for _ in range(2):
+        push = server.redis.pipeline().set(f"{LANE}:unique:k", "j").hset(f"{LANE}:job:j", "state", "waiting")
+        push.rpush(LANE, json.dumps({"id": "j", "action": "mark", "unique": "k", "args": "j"})).execute()
+        until(lambda: not left(server))
+    assert marks() == ["j"]
+
+
 def test_nothing_is_left_of_a_job_that_keeps_nothing(
     server: Server, client: Client, start: Start, marks: Marks
 ) -> None:

@@ -213,6 +213,44 @@ async fn a_unique_key_is_let_go_at_the_start_or_after_a_time() {
     client.push(timed()).await.expect("pushed again");
 }
 
+/// A restart of Redis without its last moments: the job is there again, and nothing of its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_after_a_job_comes_also_when_redis_forgot_it() {
+    let cluster = Cluster::start().await;
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    let next = r#"{"id":"n","keep":60000,"action":"double","args":2}"#;
+    let frame = format!(r#"{{"id":"j","keep":60000,"then":[{next}],"action":"double","args":1}}"#);
+    let results = ["tempest:{q}:job:j:result", "tempest:{q}:job:n:result"];
+    for _ in 0..2 {
+        cluster.server.run(&["DEL", "tempest:{q}:job:j", "tempest:{q}:job:n", results[0], results[1]]);
+        cluster.server.run(&["RPUSH", "tempest:{q}", &frame]);
+        eventually("both are done", || results.iter().all(|key| !keys(&cluster, key).is_empty()));
+        cluster.settled();
+    }
+    assert_eq!(worker.stop().await.repeated, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_finished_job_holds_no_key() {
+    let cluster = Cluster::start().await;
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    for _ in 0..2 {
+        cluster.server.run(&["SET", "tempest:{q}:unique:k", "j"]);
+        cluster.server.run(&["HSET", "tempest:{q}:job:j", "state", "waiting"]);
+        cluster.server.run(&[
+            "RPUSH",
+            "tempest:{q}",
+            r#"{"id":"j","unique":"k","action":"double","args":1}"#,
+        ]);
+        eventually("nothing is left", || {
+            keys(&cluster, "tempest:{q}:job:*").is_empty()
+                && keys(&cluster, "tempest:{q}:unique:*").is_empty()
+        });
+        cluster.settled();
+    }
+    assert_eq!(worker.stop().await.repeated, 1);
+}
+
 /// A job that was taken out of its lane by hand does not hold its key for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_that_is_gone_without_a_trace_is_passed_over() {

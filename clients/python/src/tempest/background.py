@@ -37,6 +37,11 @@ class Background:
         """Tells whether the end of the job concerns nobody but its own record."""
         return not (self.keep or self.unique or self.key or self.group or self.then)
 
+    @property
+    def tells_more(self) -> bool:
+        """Tells whether the end of the job leaves something behind: a result, or what comes after it."""
+        return bool(self.keep or self.group or self.then)
+
     def fields(self) -> dict[str, Any]:
         """What is to be written, in the promised order."""
         held = self.unique_while if self.unique_while != "running" else None

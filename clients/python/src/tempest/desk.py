@@ -167,7 +167,7 @@ class Desk:
         if job.is_expired(self.clock.at_ms(claimed.begun_s)):
             return self._late(claimed, job, "its deadline passed before it was started")
         settlement = self._run(claimed, job)
-        if settlement.is_over:
+        if settlement.is_over and not (job.background and job.background.tells_more):
             self.memory.remember(job)
         return settlement
 
@@ -177,9 +177,8 @@ class Desk:
         return self._endings.ack(claimed, job) if job.reply_to else self._endings.bury(claimed, job, "expired", message)
 
     def _dropped(self, claimed: Claimed, job: Job) -> Settlement:
-        """Nothing is left of a job that was cancelled; what was finished before has its record."""
-        is_cancelled = self.memory.is_cancelled(job.id)
-        return self._endings.ack(claimed, job) if is_cancelled else self._endings.copy(claimed)
+        """Nothing is left of a job that was cancelled, or that was finished before."""
+        return self._endings.ack(claimed, job)
 
     def _no_job(self, claimed: Claimed) -> Settlement:
         source, error = claimed.source, claimed.error

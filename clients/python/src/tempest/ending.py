@@ -66,10 +66,6 @@ class Endings:
         has_log = claimed.has_log or job.attempt > 1
         return Ack(source.run_key, claimed.data, None, b"", 0, (record, log_key) if has_log else (record,))
 
-    def copy(self, claimed: Claimed) -> Settlement:
-        """Of a job that was finished before: its record tells how."""
-        return Ack(claimed.source.run_key, claimed.data)
-
     def put_off(self, claimed: Claimed, job: Job, code: str, message: str, due_ms: int) -> Settlement:
         """Of a job that is tried again."""
         member, set_key = with_attempt(job, job.attempt + 1), self._keys.later(claimed.source.queue)

@@ -88,8 +88,8 @@ class Memory:
 
     def remember(self, job: Job) -> None:
         """Notes that nothing is left to do for an attempt but its ack, so that a copy of it is not run again within a
-        minute. Not for one that goes to ``later`` or ``dead``: if its frame is there again Redis has forgotten that
-        move, and who only acks it loses the job (SPEC, rule 11)."""
+        minute. Not for one that goes to ``later`` or ``dead``, or that leaves more behind: if its frame is there again
+        Redis has forgotten that, and who only acks it loses the job or what comes after it (SPEC, rule 11)."""
         if job.id is not None:
             with self._lock:
                 self._finished.add(_start(job))
