@@ -156,17 +156,26 @@ impl Broker {
 
     /// Returns what was set aside for keys of which nothing runs any more: their workers died. Gives how many jobs.
     ///
-    /// Errors: Redis is away or refuses.
+    /// Errors: Redis is away or refuses; the last one, all keys are tried nevertheless.
     pub(crate) async fn release_forgotten(&self, queue: &Queue) -> Result<u64, Error> {
         // A few each time: with a great many keys it is each one's turn all the same.
         let mut some = cmd("SRANDMEMBER");
         some.arg(self.keys().asides(queue)).arg(KEYS_MAX);
         let names: Vec<String> = self.link().ask(&some).await?;
         let mut released = 0;
+        let mut wrong = Ok(());
         for key in names.into_iter().filter_map(|name| Tag::new(name).ok()) {
-            self.sweep(queue, &self.keys().key(queue, &key)).await?;
-            released += u64::from(self.release(queue, &key, None).await?);
+            match self.release_if_forgotten(queue, &key).await {
+                Ok(is_released) => released += u64::from(is_released),
+                // One key harms no other.
+                Err(error) => wrong = Err(error),
+            }
         }
-        Ok(released)
+        wrong.map(|()| released)
+    }
+
+    async fn release_if_forgotten(&self, queue: &Queue, key: &Tag) -> Result<bool, Error> {
+        self.sweep(queue, &self.keys().key(queue, key)).await?;
+        self.release(queue, key, None).await
     }
 }

@@ -214,3 +214,25 @@ async fn limits_give_out_no_more_than_they_have_and_sweep_what_is_free() {
         broker.are_governed(&[&queue(), &Queue::new("other").expect("a name")]).await.expect("asked");
     assert_eq!(governed, [true, false]);
 }
+
+/// Found by review: limits that are no numbers stopped the recovery of all queues.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_that_are_no_numbers_count_as_absent_and_stop_no_recovery() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    server.cli("SADD tempest:queues a");
+    server.cli("HSET tempest:{a}:limits per_key abc");
+    server.cli("SADD tempest:{a}:asides bob");
+    server.run(&["RPUSH", "tempest:{a}:aside:bob", r#"{"id":"j","action":"a","key":"bob"}"#]);
+    server.cli("SADD tempest:{a}:asides broken");
+    server.cli("SET tempest:{a}:aside:broken oops");
+    register(&server, "h-1-abc.0", false);
+    hold(&server, "h-1-abc.0", br#"{"action":"a"}"#);
+    broker.keep(hasty_keeper());
+    eventually("the job of the dead worker is back", || !list(&server, "tempest:{q}").is_empty());
+    eventually("what was set aside is back", || !list(&server, "tempest:{a}").is_empty());
+    server.cli("HSET tempest:{q}:limits concurrency none rate 0 per x");
+    let run = broker.run_list_of(&queue(), "w.0");
+    let took = broker.take_within_limits(tempest_protocol::Lane::Normal, &[run]).await.expect("asked");
+    assert!(matches!(took, tempest_broker::Took::Jobs(jobs) if jobs.len() == 1));
+}

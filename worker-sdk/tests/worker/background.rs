@@ -310,3 +310,37 @@ async fn a_group_ends_with_one_more_job_that_gets_all_results_in_their_order() {
     assert_eq!(keys(&cluster, "tempest:{q}:group:*"), Vec::<String>::new(), "nothing of it is left");
     assert_eq!(worker.stop().await.done, 51);
 }
+
+/// Found by review: the memory of what was finished took a new job of an id for a copy of the old one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_is_pushed_again_is_another_job() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    let id = JobId::new("sync-42").expect("a name");
+    for _ in 0..2 {
+        let again = client.push(Push::new("q", "double", &1).id(id.clone())).await.expect("pushed");
+        assert_eq!(again, id);
+        cluster.settled();
+        eventually("nothing is left of it", || keys(&cluster, "tempest:{q}:job:*").is_empty());
+    }
+    let report = worker.stop().await;
+    assert_eq!((report.done, report.repeated), (2, 0));
+}
+
+/// Found by review: a chain into a queue that its worker may not write to held the slot for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_is_refused_for_good_ends_in_dead() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    cluster.server.cli("SET tempest:{other} oops");
+    let chain = Push::new("q", "double", &1).then(Push::new("other", "double", &2));
+    client.push(chain).await.expect("pushed");
+    client.push(Push::new("q", "double", &3)).await.expect("pushed");
+    let worker = Running::start(cluster.worker().on_job("double", double));
+    eventually("it is dead", || !cluster.set("tempest:{q}:dead").is_empty());
+    let why = cluster.set("tempest:{q}:dead")[0]["error"]["message"].to_string();
+    assert!(why.contains("WRONGTYPE"), "{why}");
+    cluster.settled();
+    worker.stop().await;
+}

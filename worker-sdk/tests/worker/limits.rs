@@ -144,3 +144,18 @@ async fn a_worker_that_died_with_a_key_does_not_hold_it() {
     cluster.settled();
     assert_eq!(worker.stop().await.done, 1);
 }
+
+/// Found by review: the wait of a rate outlived the rate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_that_is_lifted_holds_nobody_up() {
+    let cluster = Cluster::start().await;
+    limit(&cluster, "per", "86400000");
+    limit(&cluster, "rate", "1");
+    push(&cluster, (0..2).map(|_| Push::new("q", "work", &"all"))).await;
+    let crowd = Crowd::default();
+    let worker = Running::start(crowd.on(cluster.worker()));
+    eventually("the first has begun", || crowd.most("all") == 1);
+    cluster.server.run(&["DEL", "tempest:{q}:limits"]);
+    cluster.settled();
+    assert_eq!(worker.stop().await.done, 2);
+}
