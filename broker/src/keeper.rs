@@ -31,6 +31,8 @@ pub struct KeeperOptions {
     pub mailbox_gone: Duration,
     /// Entries kept in `dead`.
     pub dead_jobs_max: usize,
+    /// Jobs in a lane up to which schedules push into it.
+    pub backlog_jobs_max: u64,
     /// Time between two sweeps for what no set names, over all keepers of the cluster.
     pub sweep_every: Duration,
     /// How long a mailbox that no set names must have been idle before a sweep removes it.
@@ -44,6 +46,7 @@ impl Default for KeeperOptions {
             patience: Patience::default(),
             mailbox_gone: limits::GONE,
             dead_jobs_max: limits::DEAD_JOBS_MAX,
+            backlog_jobs_max: limits::BACKLOG_JOBS_MAX,
             sweep_every: Duration::from_secs(3_600),
             mailbox_idle: Duration::from_secs(3_600),
         }
@@ -84,7 +87,7 @@ impl Broker {
         let looks = self.kept().looks.subscribe();
         if !self.kept().running.swap(true, Ordering::AcqRel) {
             self.spawn(promoter::promote(self.clone(), looks.clone()));
-            self.spawn(schedules::fire(self.clone(), looks.clone(), options.every));
+            self.spawn(schedules::fire(self.clone(), looks.clone(), options));
             self.spawn(Work::new(self.clone(), options).run());
         }
         Keeper { looks }

@@ -235,10 +235,11 @@ fn for_people(keys: &Keys, queue: &Queue) -> Vec<Right> {
     let (later, dead, unique) = (keys.later(queue), keys.dead(queue), keys.unique(queue, &tag));
     let (record, aside, asides) = (keys.record(queue, &id), keys.aside(queue, &tag), keys.asides(queue));
     let change = FRONT | CALLER | SUPERVISOR;
-    let rows: [(u8, u8, &[&str]); 18] = [
+    let rows: [(u8, u8, &[&str]); 19] = [
         (LOOKS, READ, &["ZRANGE", &dead, "+inf", "-inf", "BYSCORE", "REV", "LIMIT", "0", "1", "WITHSCORES"]),
         (LOOKS, READ, &["ZCARD", &later]),
         (LOOKS, READ, &["LRANGE", &lane, "0", "1"]),
+        (change, READ, &["LPOS", &lane, "x"]),
         (LOOKS, READ, &["LRANGE", &run, "0", "1"]),
         (LOOKS, READ, &["LLEN", &aside]),
         (LOOKS, READ, &["SMEMBERS", &workers]),

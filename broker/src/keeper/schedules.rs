@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::{
-    Broker, Error, Schedule, Trouble,
+    Broker, Error, KeeperOptions, Schedule, Trouble,
     claim::next,
     clock::millis,
     schedule::{
@@ -40,6 +40,8 @@ type Whose = (Queue, String);
 /// What this keeper knows of schedules.
 #[derive(Default)]
 struct Schedules {
+    /// Jobs in a lane up to which it is pushed into.
+    backlog_jobs_max: u64,
     /// What is due before the next look.
     soon: Vec<Due>,
     /// What was read, as it stands in Redis.
@@ -77,9 +79,10 @@ enum Fired {
     Not(Whose, String),
 }
 
-/// Fires what is due, for ever. `looks` counts the looks of the keeper, which are so far apart.
-pub(super) async fn fire(broker: Broker, mut looks: watch::Receiver<u64>, every: Duration) {
-    let mut schedules = Schedules::default();
+/// Fires what is due, for ever. `looks` counts the looks of the keeper.
+pub(super) async fn fire(broker: Broker, mut looks: watch::Receiver<u64>, options: KeeperOptions) {
+    let KeeperOptions { every, backlog_jobs_max, .. } = options;
+    let mut schedules = Schedules { backlog_jobs_max, ..Schedules::default() };
     // A look may be late.
     let within = every.mul_f64(1.5) + Duration::from_secs(1);
     loop {
@@ -192,7 +195,8 @@ impl Schedules {
             if due.is_empty() {
                 return Ok(());
             }
-            let firing = due.into_iter().map(|due| fire_one(broker, due));
+            let cap = self.backlog_jobs_max;
+            let firing = due.into_iter().map(|due| fire_one(broker, due, cap));
             let mut fired = stream::iter(firing).buffer_unordered(SIDE_BY_SIDE);
             let mut over = Vec::new();
             while let Some(fired) = fired.next().await {
@@ -253,10 +257,10 @@ async fn definitions(
 }
 
 /// Fires what is due of one schedule.
-async fn fire_one(broker: &Broker, mut due: Due) -> Result<Fired, Error> {
+async fn fire_one(broker: &Broker, mut due: Due, cap: u64) -> Result<Fired, Error> {
     let steps = plan(&due.schedule, due.at_ms, broker.now_ms());
     for step in steps {
-        match take_step(broker, &due, step).await {
+        match take_step(broker, &due, step, cap).await {
             Ok(0) => return Ok(Fired::Over),
             Ok(done) => tell(&due, step, done),
             Err(error) if is_own(&error) => {
@@ -271,7 +275,7 @@ async fn fire_one(broker: &Broker, mut due: Due) -> Result<Fired, Error> {
 }
 
 /// Runs the script. 1 done, 2 the lane is full, 0 a rival was quicker.
-async fn take_step(broker: &Broker, due: &Due, step: Step) -> Result<i64, Error> {
+async fn take_step(broker: &Broker, due: &Due, step: Step, cap: u64) -> Result<i64, Error> {
     let Due { queue, name, text, schedule, score, at_ms } = due;
     let (keys, now_ms) = (broker.keys(), broker.now_ms());
     let id = job_id(name, step.fires.unwrap_or(*at_ms));
@@ -279,7 +283,7 @@ async fn take_step(broker: &Broker, due: &Due, step: Step) -> Result<i64, Error>
     let [next, age, cap, fires, queued_at] = [
         step.next.map_or_else(String::new, |next| next.to_string()),
         millis(limits::RECORD_AGE_MAX).to_string(),
-        limits::BACKLOG_JOBS_MAX.to_string(),
+        cap.to_string(),
         step.fires.unwrap_or_default().to_string(),
         now_ms.to_string(),
     ];

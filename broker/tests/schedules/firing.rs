@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tempest_broker::KeeperOptions;
 use tempest_protocol::limits;
 
 use crate::{
@@ -158,15 +159,12 @@ async fn a_schedule_written_by_hand_gets_its_time() {
 async fn a_full_lane_leaves_a_firing_out_and_says_so() {
     let scene = Scene::start().await;
     scene.put(r#"{"cron":"@hourly","action":"a"}"#).await;
-    let full: Vec<_> = (0..limits::LANE_JOBS_MAX).map(|n| n.to_string()).collect();
-    let push = ["RPUSH", "tempest:{q}"].into_iter().chain(full.iter().map(String::as_str));
-    scene.server.run(&push.collect::<Vec<_>>());
+    scene.server.cli("RPUSH tempest:{q} a b c");
     let due = scene.broker.now_ms() - 1_000;
     scene.set_due(due);
-    scene.broker.keep(hasty_keeper());
+    scene.broker.keep(KeeperOptions { backlog_jobs_max: 3, ..hasty_keeper() });
     wait("it goes on", || scene.due() > Some(due));
-    let depth = scene.server.cli("LLEN tempest:{q}").integer();
-    assert_eq!(u64::try_from(depth), Ok(limits::LANE_JOBS_MAX));
+    assert_eq!(scene.server.cli("LLEN tempest:{q}").integer(), 3);
     assert_eq!(scene.server.cli("HGET tempest:{q}:fired s").text(), format!("{due} queue_full"));
 }
 

@@ -161,14 +161,14 @@ def test_a_push_whose_answer_was_cut_is_there_once(server: Server, proxy: Proxy)
 def test_a_full_lane_refuses(server: Server, client: Client) -> None:
     server.redis.rpush("tempest:{mail}", *(["x"] * 10_000))
     with pytest.raises(QueueFull):
-        client.push("mail", "send")
+        client.call("mail", "send")
     assert server.redis.llen("tempest:{mail}") == 10_000
 
 
 def test_a_heavy_lane_refuses(server: Server, client: Client) -> None:
     server.redis.rpush("tempest:{mail}", *(["x" * 1024 * 1024] * 65))
     with pytest.raises(QueueFull):
-        client.push("mail", "send")
+        client.call("mail", "send")
     assert server.redis.llen("tempest:{mail}") == 65
 
 
