@@ -184,7 +184,8 @@ CUT = ("POST 504 timeout", AWAY)
 """Told when connections break: a push in doubt that may not be repeated is waited for."""
 
 KEPT = [
-    Fault("restart with its data", restart, told=(AWAY, TIMEOUT), words=("away",), brief=("LOADING",)),
+    # That clients are refused is waited for before it is started again: the load may fall into the gap between.
+    Fault("restart with its data", restart, told=(AWAY, TIMEOUT), words=("away",), brief=("LOADING",), hurts=False),
     Fault(
         "`LOADING`",
         restart_large,
