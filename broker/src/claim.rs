@@ -134,13 +134,10 @@ impl Broker {
         Ok(frames.into_iter().map(Bytes::from).collect())
     }
 
-    /// How much lies in each of the run lists, in one write.
+    /// How much lies in each of the run lists, in one write with what others ask.
     pub async fn held(&self, runs: &[RunList]) -> Result<Vec<usize>, Error> {
-        let mut commands = pipe();
-        for run in runs {
-            commands.cmd("LLEN").arg(run.key());
-        }
-        let answers = self.link().ask_all(&commands).await?;
+        let ask = |run: &RunList| cmd("LLEN").arg(run.key()).take();
+        let answers = self.link().gather().ask_all(None, runs.iter().map(ask)).await?;
         answers.into_iter().map(read).collect()
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Value, cmd, pipe};
+use redis::{Value, cmd};
 use tempest_protocol::{Job, Keys, Lane, Queue, Tag};
 
 use crate::{
@@ -43,18 +43,6 @@ pub enum Admitted {
 }
 
 impl Broker {
-    /// Whether these queues are paused, or have a limit that claims must heed. One write.
-    ///
-    /// Errors: Redis is away or refuses.
-    pub async fn are_governed(&self, queues: &[&Queue]) -> Result<Vec<bool>, Error> {
-        let mut commands = pipe();
-        for queue in queues {
-            commands.cmd("HMGET").arg(self.keys().limits(queue)).arg(&["paused", "concurrency", "rate"]);
-        }
-        let answers = self.link().ask_all(&commands).await?.into_iter();
-        answers.map(|answer| Ok(read::<Vec<Option<String>>>(answer)?.iter().any(Option::is_some))).collect()
-    }
-
     /// Claims a job for each of these run lists of one queue, as far as the lane has any and the limits of the queue allow.
     /// Does not block.
     ///

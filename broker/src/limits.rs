@@ -92,23 +92,19 @@ impl Broker {
     ///
     /// Errors: Redis is away or refuses.
     pub async fn limits(&self, queue: &Queue) -> Result<QueueLimits, Error> {
-        let values: Vec<Option<Vec<u8>>> =
-            self.link().ask(cmd("HMGET").arg(self.keys().limits(queue)).arg(&FIELDS)).await?;
-        Ok(QueueLimits::of(&values))
+        Ok(self.limits_of([queue]).await?.pop().unwrap_or_default())
     }
 
-    /// What limits each of these queues, in their order. One write.
+    /// What limits each of these queues, in their order. One write, with what others ask at that moment.
     ///
     /// Errors: Redis is away or refuses.
     pub async fn limits_of<'a>(
         &self,
         queues: impl IntoIterator<Item = &'a Queue>,
     ) -> Result<Vec<QueueLimits>, Error> {
-        let mut commands = pipe();
-        for queue in queues {
-            commands.cmd("HMGET").arg(self.keys().limits(queue)).arg(&FIELDS);
-        }
-        let answers = self.link().ask_all(&commands).await?.into_iter();
+        let ask = |queue| cmd("HMGET").arg(self.keys().limits(queue)).arg(&FIELDS).take();
+        let commands: Vec<_> = queues.into_iter().map(ask).collect();
+        let answers = self.link().gather().ask_all(None, commands).await?.into_iter();
         let of = |answer: Result<Value, Error>| {
             let values: Vec<Option<Vec<u8>>> = next(&mut std::iter::once(answer))?;
             Ok(QueueLimits::of(&values))

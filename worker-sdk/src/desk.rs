@@ -141,10 +141,7 @@ impl Desk {
                 control = self.controls.next() => self.obey(&control).await,
                 Some(came) = self.claims.next() => self.take_in(came).await,
                 _ = self.ends.recv_many(&mut ended, 64) => self.release(&mut ended),
-                _ = self.beats.changed() => {
-                    self.look_everywhere().await;
-                    self.read_limits().await;
-                }
+                _ = self.beats.changed() => self.look_after_beat().await,
                 () = at(next_claim), if self.permits > 0 && !self.unsure => {}
             }
         }

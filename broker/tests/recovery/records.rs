@@ -210,8 +210,8 @@ async fn limits_give_out_no_more_than_they_have_and_sweep_what_is_free() {
     assert_eq!(take().await, jobs(&["2"]));
     server.cli("HSET tempest:{q}:limits paused 1");
     assert_eq!(take().await, tempest_broker::Took::Paused);
-    let governed =
-        broker.are_governed(&[&queue(), &Queue::new("other").expect("a name")]).await.expect("asked");
+    let limits = broker.limits_of([&queue(), &Queue::new("other").expect("a name")]).await.expect("asked");
+    let governed: Vec<_> = limits.iter().map(tempest_broker::QueueLimits::is_limited).collect();
     assert_eq!(governed, [true, false]);
 }
 

@@ -1,8 +1,8 @@
 //! Queues that are paused or have limits: what is claimed of them, and when (SPEC "Background jobs", Limits).
 
 use bytes::Bytes;
-use tempest_broker::{Control, Error, RunList, Took};
-use tempest_protocol::{Lane, limits};
+use tempest_broker::{Control, Error, QueueLimits, RunList, Took};
+use tempest_protocol::{Lane, Queue, limits};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -18,17 +18,34 @@ impl Desk {
         }
     }
 
-    /// Learns which queues have limits. A claim that blocks on one of them without heeding it is called back.
+    /// Looks for lost claims and for other limits, in one write: it is writes that a worker at rest costs Redis.
+    pub(super) async fn look_after_beat(&mut self) {
+        let (shared, queues) = (self.shared.clone(), self.queues());
+        let (limits, ()) = tokio::join!(shared.broker.limits_of(&queues), self.look_everywhere());
+        self.heed(limits).await;
+    }
+
+    /// Learns which queues have limits.
     pub(super) async fn read_limits(&mut self) {
-        let queues: Vec<_> = self.places.iter().map(|place| place.queue()).collect();
-        let are_governed = match self.shared.broker.are_governed(&queues).await {
-            Ok(are_governed) => are_governed,
+        let limits = self.shared.broker.limits_of(&self.queues()).await;
+        self.heed(limits).await;
+    }
+
+    fn queues(&self) -> Vec<Queue> {
+        self.places.iter().map(|place| place.queue().clone()).collect()
+    }
+
+    /// A claim that blocks on a queue that has limits without heeding them is called back.
+    async fn heed(&mut self, limits: Result<Vec<QueueLimits>, Error>) {
+        let limits = match limits {
+            Ok(limits) => limits,
             Err(error) => {
                 debug!(%error, "the limits of the queues could not be read");
                 return;
             }
         };
-        let news = self.places.iter_mut().zip(are_governed).map(|(place, is)| place.govern(is));
+        let news =
+            self.places.iter_mut().zip(limits).map(|(place, limits)| place.govern(limits.is_limited()));
         if news.fold(false, |any, is_news| any | is_news) {
             self.wake_claims().await;
         }
