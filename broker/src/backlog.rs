@@ -3,21 +3,19 @@
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
-use tempest_protocol::{Action, Envelope, Holds, Job, JobId, Lane, Queue, Tag, limits};
+use tempest_protocol::{Action, Envelope, Holds, Job, JobId, Keys, Lane, Queue, Tag, limits};
 
 use crate::{
     Broker, Error,
     claim::read,
     clock::millis,
-    script::{Run, is_unknown},
+    script::{Run, Script, is_unknown},
 };
 
 /// Jobs in one call of a script: Redis serves nobody else meanwhile.
 const TOGETHER_MAX: usize = 128;
 /// Bytes of jobs in one call, as far as it has more than one job.
 const TOGETHER_BYTES_MAX: usize = 256 << 10;
-/// Arguments of `push` before those of its jobs, and of each job.
-const HEAD: usize = 4;
 
 /// A background job that is to be pushed.
 #[derive(Clone, Debug)]
@@ -57,6 +55,19 @@ impl NewJob {
         &self.id
     }
 
+    /// The lane it goes to, or `later`.
+    fn place(&self, keys: &Keys, queue: &Queue) -> String {
+        match self.due_ms {
+            None => keys.lane(queue, self.lane),
+            Some(_) => keys.later(queue),
+        }
+    }
+
+    /// Whether one call of the script can push both: it names one place and one lane.
+    fn goes_with(&self, other: &Self) -> bool {
+        self.lane == other.lane && self.due_ms.is_some() == other.due_ms.is_some()
+    }
+
     fn due(&self) -> String {
         self.due_ms.map(|due| due.to_string()).unwrap_or_default()
     }
@@ -92,44 +103,42 @@ impl Broker {
     pub async fn enqueue(&self, queue: &Queue, jobs: &[NewJob]) -> Result<Vec<Pushed>, Error> {
         let now_ms = self.now_ms().to_string();
         let batches = batches(jobs);
-        let commands = batches.iter().map(|batch| self.push_batch(queue, jobs, batch, &now_ms, false));
+        let commands = batches.iter().map(|batch| self.push_batch(queue, batch, &now_ms, Script::short));
         let answers = self.link().gather().ask_all(None, commands).await?;
-        let mut pushed = vec![Pushed::NoRoom; jobs.len()];
+        let mut pushed = Vec::with_capacity(jobs.len());
         for (batch, answer) in batches.iter().zip(answers) {
-            let answer = match answer {
+            let answer: Vec<i64> = match answer {
                 Err(error) if is_unknown(&error) => {
-                    let command = self.push_batch(queue, jobs, batch, &now_ms, true);
+                    let command = self.push_batch(queue, batch, &now_ms, Script::long);
                     self.link().gather().ask(command).await?
                 }
-                answer => read::<Vec<i64>>(answer)?,
+                answer => read(answer)?,
             };
-            for (index, became) in batch.iter().zip(answer.into_iter().skip(1)) {
-                pushed[*index] = Pushed::of(became);
-            }
+            pushed.extend(answer.into_iter().skip(1).map(Pushed::of)); // behind how many lie there now
         }
         Ok(pushed)
     }
 
-    fn push_batch(&self, queue: &Queue, jobs: &[NewJob], batch: &[usize], now_ms: &str, long: bool) -> Cmd {
-        let first = &jobs[batch[0]];
-        let keys = self.keys();
-        let place = match first.due_ms {
-            None => keys.lane(queue, first.lane),
-            Some(_) => keys.later(queue),
-        };
-        let records: Vec<_> = batch.iter().map(|index| keys.record(queue, &jobs[*index].id)).collect();
+    /// A call of the script `push` for jobs of one place.
+    fn push_batch(
+        &self,
+        queue: &Queue,
+        batch: &[NewJob],
+        now_ms: &str,
+        command: fn(&Script, &Run<'_>) -> Cmd,
+    ) -> Cmd {
+        let records: Vec<_> = batch.iter().map(|job| self.keys().record(queue, &job.id)).collect();
+        let dues: Vec<_> = batch.iter().map(NewJob::due).collect();
         let (room, age) = (limits::BACKLOG_JOBS_MAX.to_string(), millis(limits::RECORD_AGE_MAX).to_string());
-        let dues: Vec<_> = batch.iter().map(|index| jobs[*index].due()).collect();
-        let mut args: Vec<&[u8]> = Vec::with_capacity(HEAD + 3 * batch.len());
-        args.extend([room.as_bytes(), age.as_bytes(), now_ms.as_bytes(), first.lane.as_str().as_bytes()]);
-        for (index, due) in batch.iter().zip(&dues) {
-            let job = &jobs[*index];
+        let lane = batch[0].lane.as_str();
+        let mut args: Vec<&[u8]> = Vec::with_capacity(4 + 3 * batch.len());
+        args.extend([room.as_bytes(), age.as_bytes(), now_ms.as_bytes(), lane.as_bytes()]);
+        for (job, due) in batch.iter().zip(&dues) {
             args.extend([job.action.as_str().as_bytes(), due.as_bytes(), job.frame.as_ref()]);
         }
+        let place = batch[0].place(self.keys(), queue);
         let keys: Vec<&str> = std::iter::once(&place).chain(&records).map(String::as_str).collect();
-        let run = Run { keys: &keys, args: &args };
-        let script = &self.scripts().push;
-        if long { script.long(&run) } else { script.short(&run) }
+        command(&self.scripts().push, &Run { keys: &keys, args: &args })
     }
 
     /// Pushes one job that is to hold a unique key, unless another one holds it. `holds_ms` is how long it may do that at
@@ -174,7 +183,7 @@ impl Broker {
         gone: Option<&JobId>,
     ) -> Result<Value, Error> {
         let keys = self.keys();
-        let place = if job.due_ms.is_some() { keys.later(queue) } else { keys.lane(queue, job.lane) };
+        let place = job.place(keys, queue);
         let record = keys.record(queue, &job.id);
         let holder = gone.map_or_else(|| record.clone(), |gone| keys.record(queue, gone));
         let (room, age) = (limits::BACKLOG_JOBS_MAX.to_string(), millis(limits::RECORD_AGE_MAX).to_string());
@@ -210,21 +219,19 @@ impl Pushed {
 }
 
 /// The jobs in batches of one place each, in their order.
-fn batches(jobs: &[NewJob]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<(Vec<usize>, usize)> = Vec::new();
-    for (index, job) in jobs.iter().enumerate() {
-        let place = |job: &NewJob| (job.lane, job.due_ms.is_some());
-        match batches.last_mut() {
-            Some((batch, bytes))
-                if place(&jobs[batch[0]]) == place(job)
-                    && batch.len() < TOGETHER_MAX
-                    && *bytes + job.frame.len() <= TOGETHER_BYTES_MAX =>
-            {
-                batch.push(index);
-                *bytes += job.frame.len();
-            }
-            _ => batches.push((vec![index], job.frame.len())),
-        }
+fn batches(jobs: &[NewJob]) -> Vec<&[NewJob]> {
+    let (mut batches, mut rest) = (Vec::new(), jobs);
+    while let Some(first) = rest.first() {
+        let mut bytes = 0;
+        let fits = |job: &&NewJob| {
+            bytes += job.frame.len();
+            job.goes_with(first) && bytes <= TOGETHER_BYTES_MAX
+        };
+        // One that is too large for company goes alone.
+        let count = rest.iter().take(TOGETHER_MAX).take_while(fits).count().max(1);
+        let (batch, others) = rest.split_at(count);
+        batches.push(batch);
+        rest = others;
     }
-    batches.into_iter().map(|(batch, _)| batch).collect()
+    batches
 }
