@@ -173,20 +173,19 @@ impl Broker {
         let unique = lets_go.map(|key| self.keys().unique(run.queue(), key));
         let (age, since) = (millis(limits::RECORD_AGE_MAX).to_string(), began.since_ms.to_string());
         let attempt = job.envelope.attempt.to_string();
-        let named = |text: &'static str| text.as_bytes();
         let run = Run {
             keys: &[run.key(), &record, unique.as_deref().unwrap_or(&record)],
             args: &[
                 job.frame(),
                 age.as_bytes(),
                 lets_go.map_or("", |_| id.as_str()).as_bytes(),
-                named("worker"),
+                b"worker",
                 began.worker.as_str().as_bytes(),
-                named("since"),
+                b"since",
                 since.as_bytes(),
-                named("attempt"),
+                b"attempt",
                 attempt.as_bytes(),
-                named("action"),
+                b"action",
                 job.envelope.action.as_str().as_bytes(),
             ],
         };

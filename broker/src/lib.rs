@@ -74,7 +74,7 @@ pub use purge::{Purge, Purged};
 pub use queue::Caps;
 pub use rarely::Rarely;
 pub use recent::Recent;
-pub use record::{Awaited, JsonText, Record, State};
+pub use record::{Awaited, Record, State};
 pub use recovery::{Mode, Patience, Recovered, Recoverer, has_tag};
 pub use rest::Rest;
 pub use schedule::{

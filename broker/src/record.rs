@@ -72,21 +72,10 @@ pub struct Record {
     pub done_at_ms: Option<u64>,
     /// How long its handler took, in µs.
     pub work_us: Option<u64>,
-    /// What it last told of its progress.
-    pub progress: Option<Box<JsonText>>,
+    /// What it last told of its progress: a JSON text.
+    pub progress: Option<String>,
     /// How long the record lives from now.
     pub expires_in: Option<Duration>,
-}
-
-/// A JSON text that can be compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonText(String);
-
-impl JsonText {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Record {
@@ -114,7 +103,7 @@ impl Record {
             died_at_ms: number("died_at"),
             done_at_ms: number("done_at"),
             work_us: number("work_us"),
-            progress: progress.map(|text| Box::new(JsonText(text))),
+            progress,
             expires_in: None,
         })
     }

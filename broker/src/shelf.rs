@@ -90,13 +90,15 @@ impl Filter {
             && self.text.is_none()
     }
 
-    /// Whether an entry is meant, its time apart.
+    /// Whether an entry is meant.
     pub fn means(&self, entry: &Shelved) -> bool {
         let envelope = entry.job.as_ref().map(|job| &job.envelope);
         let failure = entry.failure.as_ref();
         let is_one = entry.id().is_some_and(|id| self.ids.contains(id));
         let is = |wanted: Option<bool>| wanted.unwrap_or(true);
         (self.ids.is_empty() || is_one)
+            && is(self.from_ms.map(|from_ms| entry.at_ms >= from_ms))
+            && is(self.before_ms.map(|before_ms| entry.at_ms < before_ms))
             && is(self.action.as_ref().map(|action| envelope.is_some_and(|job| job.action == *action)))
             && is(self.code.as_ref().map(|code| failure.is_some_and(|failure| failure.code == *code)))
             && is(self.text.as_ref().map(|text| failure.is_some_and(|it| it.message.contains(text.as_str()))))

@@ -24,7 +24,7 @@ pub(super) async fn promote(broker: Broker, mut looks: watch::Receiver<u64>) {
                     return;
                 }
             }
-            () = tokio::time::sleep(due_in.unwrap_or(Duration::MAX).max(PAUSE_MIN)), if due_in.is_some() => {}
+            () = tokio::time::sleep(due_in.unwrap_or_default().max(PAUSE_MIN)), if due_in.is_some() => {}
         }
         due_in = match promote_all(&broker).await {
             Ok(due_in) => {

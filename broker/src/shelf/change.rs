@@ -28,17 +28,13 @@ impl Changed {
     pub fn total(&self) -> u64 {
         self.done + self.gone + self.no_jobs
     }
-
-    fn add(&mut self, other: Self) {
-        self.done += other.done;
-        self.gone += other.gone;
-        self.no_jobs += other.no_jobs;
-    }
 }
 
 impl std::ops::AddAssign for Changed {
     fn add_assign(&mut self, other: Self) {
-        self.add(other);
+        self.done += other.done;
+        self.gone += other.gone;
+        self.no_jobs += other.no_jobs;
     }
 }
 
@@ -79,7 +75,7 @@ impl Broker {
             let removed =
                 self.run_discard(&Discard { queue, key: &key, place: Place::Shelf, jobs: &jobs }).await?;
             let done = removed.iter().filter(|is_removed| **is_removed).count();
-            changed.add(Changed { done: number(done), gone: number(jobs.len() - done), no_jobs: 0 });
+            changed += Changed { done: number(done), gone: number(jobs.len() - done), no_jobs: 0 };
         }
         Ok(changed)
     }

@@ -115,7 +115,7 @@ fn waiting(in_line: Result<Vec<InLine>, Error>) -> Result<Vec<InLine>, Error> {
 }
 
 fn progress(record: Option<&Record>) -> Option<&str> {
-    record?.progress.as_ref().map(|progress| progress.as_str())
+    record?.progress.as_deref()
 }
 
 /// A JSON text as a value; null if there is none.

@@ -42,7 +42,7 @@ impl Chosen<'_> {
         let mut found = Vec::new();
         for queue in &queues {
             let of_queue = broker.shelved_of(queue, self.shelf, self.ids).await?;
-            found.extend(of_queue.into_iter().filter(|entry| is_meant(entry, &self.filter)));
+            found.extend(of_queue.into_iter().filter(|entry| self.filter.means(entry)));
         }
         let is_missing = |id: &&JobId| !found.iter().any(|entry| entry.id() == Some(*id));
         let missing: Vec<_> = self.ids.iter().filter(is_missing).collect();
@@ -119,13 +119,6 @@ impl Chosen<'_> {
             missing => Err(Failure::new(missing.iter().map(line).collect::<Vec<_>>().join("\n"))),
         }
     }
-}
-
-/// Whether a job that was named is also meant by the rest of what was said.
-fn is_meant(entry: &Shelved, filter: &Filter) -> bool {
-    filter.means(entry)
-        && filter.from_ms.is_none_or(|from_ms| entry.at_ms >= from_ms)
-        && filter.before_ms.is_none_or(|before_ms| entry.at_ms < before_ms)
 }
 
 /// Up to `limit` jobs of a shelf of these queues together, in its order.
