@@ -46,12 +46,14 @@ class Case:
         return f"serves after {serves:.1f} s, all well after {self.normal - ended:.1f} s, told {self._told()}"
 
     def _last(self):
-        """Lets it last for as long as it has to, and until readiness says it."""
+        """Lets it last for as long as it has to, and until readiness says it and some client was told."""
         begun = time.monotonic()
         if self.fault.reason:
             until(f"readiness says {self.fault.reason}", self._is_unready_for_it)
         elif not self.fault.words:
             expect(self.stand.readiness()[0] == 200, "the front stays ready")
+        if self.fault.hurts and self.fault.lasts:
+            until("a client is told of it", self._hurt)
         hold_s = max(self.fault.hold_s, LASTS_S) if self.fault.lasts else self.fault.hold_s
         time.sleep(max(0.0, hold_s - since(begun)))
         if self.fault.words and not self.fault.reason and "front" not in self.fault.hits:
@@ -92,6 +94,11 @@ class Case:
         over = [asked for asked in self.load.asked if asked.begun < self.normal]
         return [asked for asked in over if asked.status is None or asked.begun + asked.took_s > self.begun]
 
+    def _hurt(self):
+        """The requests that met it and were not answered."""
+        ended = (asked for asked in list(self.load.asked) if asked.status is not None and asked.status != 200)
+        return [asked for asked in ended if asked.begun + asked.took_s > self.begun]
+
     def _told(self):
         counts = Counter(asked.told for asked in self._hit())
         return ", ".join(f"{told}: {count}" for told, count in sorted(counts.items()))
@@ -106,8 +113,7 @@ class Case:
             # On a loaded machine the shell worker may be slower than it is asked, and its front say so.
             allowed = allowed or (asked.queue == "sh" and asked.told == "503 queue_full")
             expect(allowed, f"told {asked.told}: {asked}")
-        hurt = [asked for asked in hit if asked.status != 200]
-        expect(hurt or not self.fault.hurts, "no client was told of it")
+        expect(self._hurt() or not self.fault.hurts, "no client was told of it")
         for asked in self.load.asked:
             late = asked.begun >= self.normal and asked.queue != "sh" and asked.status is not None
             expect(not late or asked.status == 200, f"told {asked.told} when all was well again: {asked}")

@@ -49,23 +49,20 @@ class Fault:
     """Whether workers are held for dead."""
 
 
-def restart(stand):
-    """Redis dies and is started on the data it has."""
+def lose_redis(stand):
+    """Redis dies; what it has written stays."""
     stand.end_redis()
-    until("clients were refused", lambda: _asks(stand) == 503)
-    time.sleep(LASTS_S)
-    stand.start_redis()
 
 
-def restart_empty(stand):
+def lose_all(stand):
     """Redis dies with all it knew."""
     stand.end_redis()
-    for left in (*stand.data.rglob("*.aof"), *stand.data.rglob("*.rdb")):
+    for left in (*stand.data.rglob("*.aof"), *stand.data.rglob("*.rdb"), *stand.data.rglob("*.manifest")):
         left.unlink()
-    for manifest in stand.data.rglob("*.manifest"):
-        manifest.unlink()
-    until("clients were refused", lambda: _asks(stand) == 503)
-    time.sleep(LASTS_S)
+
+
+def start(stand):
+    """Redis is started on the data it has."""
     stand.start_redis()
 
 
@@ -82,10 +79,6 @@ def loaded(stand):
     """Waits until Redis has read its data; then that is taken out again."""
     until("Redis has read its data", lambda: _says_pong(stand))
     stand.bus.eval("for n = 0, 5999 do redis.call('DEL', 'filling:' .. n) end", 0)
-
-
-def _asks(stand):
-    return request(stand.port, "GET", "/py")[0]
 
 
 def _says_pong(stand):
@@ -184,8 +177,7 @@ CUT = ("POST 504 timeout", AWAY)
 """Told when connections break: a push in doubt that may not be repeated is waited for."""
 
 KEPT = [
-    # That clients are refused is waited for before it is started again: the load may fall into the gap between.
-    Fault("restart with its data", restart, told=(AWAY, TIMEOUT), words=("away",), brief=("LOADING",), hurts=False),
+    Fault("restart with its data", lose_redis, start, (AWAY, TIMEOUT), words=("away",), brief=("LOADING",)),
     Fault(
         "`LOADING`",
         restart_large,
@@ -196,7 +188,7 @@ KEPT = [
         brief=("LOADING",),
         lasts=False,
     ),
-    Fault("restart without data", restart_empty, told=(AWAY, TIMEOUT), words=("away",), brief=("LOADING",), loses=True),
+    Fault("restart without data", lose_all, start, (AWAY, TIMEOUT), words=("away",), brief=("LOADING",), loses=True),
     Fault(
         "`kill -STOP` for 10 s",
         lambda stand: stand.redis.send_signal(19),
