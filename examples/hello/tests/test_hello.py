@@ -270,16 +270,14 @@ def test_forgotten_by_redis_it_is_registered_anew_before_it_claims(server: redis
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_three_seconds_and_nothing_is_left(
+def test_a_signal_ends_it_and_nothing_is_left(
     server: redis.Redis, start: Start, number: signal.Signals
 ) -> None:
     worker = start()
     assert ask(server, job())["body"] == "Hello world! #1"
     until(lambda: not held(server))
-    begin = time.monotonic()
     os.kill(worker.pid, number)
-    assert worker.wait(5) == 0
-    assert time.monotonic() - begin < 3
+    assert worker.wait(10) == 0, "soon: at the end of the claim that blocks at the latest, and of the last beat"
     assert server.keys("*:lease:*") == []
     assert server.smembers(f"{LANE}:workers") == set()
     time.sleep(1.2)
