@@ -404,7 +404,7 @@ def test_a_job_in_any_lane_wakes_an_idle_worker_at_once(server: Server, start: S
         time.sleep(0.05)
         begin = time.monotonic()
         assert ask(server, {"action": "echo", "args": key}, key)["result"] == key
-        assert time.monotonic() - begin < 0.1, key
+        assert time.monotonic() - begin < 1, f"{key}: long before a block ends"
     assert not run_lists(server)
     assert not run_lists(server, "other")
 
