@@ -182,7 +182,7 @@ step_container() {
 acceptance() {
   wants redis redis-server
   compile build --locked --quiet --bins --package tempest --package tempest-example-hello \
-    --package tempest-example-traces --package tempest-chaos-worker
+    --package tempest-example-traces --package tempest-example-jobs --package tempest-chaos-worker
   export TEMPEST_BIN=$target/debug/tempest TEMPEST_TEST_LENGTH=$length
   PATH="$target/debug:$root/.venv/bin:$PATH" "$root/acceptance/$1"
 }
