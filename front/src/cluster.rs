@@ -1,7 +1,7 @@
 //! What all services of a front share: the bus, the inbox, the topics, what is known of queues.
 //!
-//! A [`Cluster`] is also the way to put Tempest into an axum application of one's own: `work` and `sub` are tower
-//! services.
+//! A [`Cluster`] is also the way to put Tempest into an axum application of one's own: `work`, `sub`, `push_route` and
+//! `status` are tower services.
 
 use std::{
     collections::HashMap,
@@ -19,11 +19,10 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Error, FrontConfig, Route, Sub, Work,
+    Error, FrontConfig, Push, Route, Status, Sub, Work,
     limits::Census,
     load::Load,
     metrics::{Jobs, Metrics, Pushes},
-    push::Push,
     trace::Tracer,
     wheel::Wheel,
 };
@@ -122,6 +121,11 @@ async fn open_inbox(broker: &Broker) -> Result<Inbox, Error> {
     }
 }
 
+/// A route that is given to the wrong service.
+fn misplaced(route: &Route, why: &str) -> Error {
+    Error::Routes(vec![format!("route {:?}: {why}", route.path)])
+}
+
 impl Cluster {
     /// Opens a mailbox and the connection for topics, and helps to keep the cluster (recovery, delayed jobs). A Redis that
     /// goes away meanwhile is waited for, up to 30 s.
@@ -171,11 +175,11 @@ impl Cluster {
 
     /// The same with everything a route to workers can say; its `path`, `host` and `methods` are not looked at.
     ///
-    /// Errors: every mistake of the route; `background` and `jobs` are for the table of a [`Front`](crate::Front).
+    /// Errors: every mistake of the route; `background` is for [`push_route`](Self::push_route), `jobs` for
+    /// [`status`](Self::status).
     pub fn work_route(&self, route: &Route) -> Result<Work, Error> {
         if route.background || route.jobs {
-            let line = format!("route {:?}: background and jobs need the table of a front", route.path);
-            return Err(Error::Routes(vec![line]));
+            return Err(misplaced(route, "background and jobs have services of their own"));
         }
         self.work_under(&self.shared.config.load(), route)
     }
@@ -185,6 +189,27 @@ impl Cluster {
         let plan = route.work(config).map_err(Error::Routes)?;
         let state = self.shared.queue(&plan.queue);
         Ok(Work::new(self.clone(), plan, state))
+    }
+
+    /// A tower service that makes a background job of every request, as a route with `background` says it; its `path`,
+    /// `host` and `methods` are not looked at. Where the status of its jobs is served says `status_path`.
+    ///
+    /// Errors: every mistake of the route.
+    pub fn push_route(&self, route: &Route) -> Result<Push, Error> {
+        if !route.background {
+            return Err(misplaced(route, "a push needs background = true"));
+        }
+        route.check().map_err(Error::Routes)?;
+        self.background_under(&self.shared.config.load(), route)
+    }
+
+    /// A tower service that tells what became of the background jobs of a queue: the id is what is left of the path after
+    /// nesting.
+    ///
+    /// Errors: `bad_name` for a name that no queue can have.
+    pub fn status(&self, queue: &str) -> Result<Status, Error> {
+        Queue::new(queue).map_err(tempest_broker::Error::from)?;
+        Ok(Status::of_queue(self, &self.shared.config.load(), queue))
     }
 
     /// The service that pushes every request as a background job, under a configuration that is not yet in force.

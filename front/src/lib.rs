@@ -25,6 +25,7 @@ mod refusal;
 mod router;
 mod seen;
 mod server;
+mod service;
 mod status;
 mod stream;
 mod sub;
@@ -39,8 +40,10 @@ pub use config::{
     AccessLog, AdminConfig, Certificate, Cors, FrontConfig, HttpConfig, Rate, Route, ServerTiming, TlsConfig,
     Token,
 };
+pub use push::Push;
 pub use refusal::Refusal;
 pub use server::{BACKLOG, Front, Handle, Inherited, Reloaded, Report, Spoken, Validity};
+pub use status::Status;
 pub use sub::Sub;
 pub use work::Work;
 

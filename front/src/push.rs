@@ -18,6 +18,8 @@ use crate::{
     cluster::{QueueState, Shared},
     config::Background as Plan,
     metrics::PushOutcome,
+    refusal::Form,
+    service::tower_service,
     trace::{Trace, traceparent},
     translate,
     work::{AWAY_PATIENCE, refused},
@@ -28,9 +30,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The action whose arguments are the request itself.
 const URL: &str = "url";
 
-/// Pushes the requests of a route.
+/// A tower service that makes a background job of each request. Made by [`Cluster::push_route`].
 #[derive(Clone)]
-pub(crate) struct Push {
+pub struct Push {
     inner: Arc<Inner>,
 }
 
@@ -52,7 +54,14 @@ impl Push {
         Self { inner: Arc::new(Inner { cluster, plan, state }) }
     }
 
-    /// Answers with 202, the id of the job and the address of its status.
+    /// Pushes one request: 202, with the id of the job and the address of its status. Dropping the future leaves it
+    /// open whether it was pushed.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let form = Form::of(request.headers());
+        self.answer(request).await.unwrap_or_else(|refusal| refusal.respond(form, None))
+    }
+
+    /// The same, with a refusal that is not yet a response.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let accepted = self.inner.answer(request).await;
         let outcome = match &accepted {
@@ -63,6 +72,8 @@ impl Push {
         accepted.map(|accepted| self.inner.respond(&accepted))
     }
 }
+
+tower_service!(Push);
 
 impl Inner {
     fn shared(&self) -> &Arc<Shared> {

@@ -60,6 +60,11 @@ enum Target {
 pub(crate) struct PathParams(Vec<(String, String)>);
 
 impl PathParams {
+    /// One part, still percent-encoded.
+    pub(crate) fn of(name: &str, part: &str) -> Self {
+        Self(vec![(name.to_owned(), part.to_owned())])
+    }
+
     /// Puts the parts into a template.
     pub(crate) fn fill(&self, template: &str) -> String {
         self.0

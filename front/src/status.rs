@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use tempest_broker::{Error as BusError, Record, State};
@@ -15,7 +15,9 @@ use tempest_protocol::{Code, Content, Encoding, JobId, Queue, Reply};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::{Cluster, FrontConfig, Refusal, Route, router::PathParams};
+use crate::{
+    Cluster, FrontConfig, Refusal, Route, refusal::Form, router::PathParams, service::tower_service,
+};
 
 /// The longest wait that a client can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -27,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(3);
 /// The longest `Retry-After`, in seconds.
 const RETRY_MAX: u64 = 3600;
 
-/// Shows the jobs of a route's queues.
+/// A tower service that tells what became of background jobs. Made by [`Cluster::status`].
 #[derive(Clone)]
-pub(crate) struct Status {
+pub struct Status {
     cluster: Cluster,
     queues: Arc<[Queue]>,
     /// The only queue; none: the path names it.
@@ -44,6 +46,20 @@ impl Status {
         let queue = route.queue.as_ref().and_then(|_| queues.first().cloned());
         let timeout = Duration::from_millis(route.timeout_ms.unwrap_or(config.timeout_ms));
         Self { cluster: cluster.clone(), queues, queue, wait_max: WAIT_MAX.min(timeout) }
+    }
+
+    /// Of the jobs of one queue, under a configuration.
+    pub(crate) fn of_queue(cluster: &Cluster, config: &FrontConfig, queue: &str) -> Self {
+        let route = Route { jobs: true, queue: Some(queue.into()), ..Route::default() };
+        Self::new(cluster, config, &route)
+    }
+
+    /// Answers one request: with what is known of the job whose id is the path, as far as that is left after nesting.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let form = Form::of(request.headers());
+        let id = request.uri().path().trim_start_matches('/');
+        let answer = self.answer(&PathParams::of("id", id), request.method(), request.uri()).await;
+        answer.unwrap_or_else(|refusal| refusal.respond(form, None))
     }
 
     /// Answers with what is known of the job that the path names; with `wait` once it has ended, or the time is over.
@@ -108,6 +124,8 @@ impl Status {
         response
     }
 }
+
+tower_service!(Status);
 
 /// Asks Redis, no longer than a look may take.
 async fn look<T>(asked: impl Future<Output = Result<T, BusError>>) -> Result<T, Refusal> {

@@ -1,13 +1,8 @@
 //! The service behind `sub`: an EventSource stream on live topics (WHATWG HTML, "Server-sent events").
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::body::Body;
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tempest_protocol::{Code, Topic};
 
@@ -19,6 +14,7 @@ use crate::{
     router::PathParams,
     seen::StreamSeen,
     server::Takeover,
+    service::tower_service,
     stream::{EventStream, StreamPermit},
     trace::Trace,
     wheel::retry_ms,
@@ -176,17 +172,4 @@ fn head() -> Response<()> {
     head
 }
 
-impl tower::Service<Request<Body>> for Sub {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { Ok(this.handle(request).await) })
-    }
-}
+tower_service!(Sub);

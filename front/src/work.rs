@@ -1,15 +1,12 @@
 //! Requests → jobs → replies: the service behind `work`, and its clock (SPEC "The front").
 
 use std::{
-    convert::Infallible,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use tempest_broker::{Error as BusError, Pushing, Waiter};
@@ -25,6 +22,7 @@ use crate::{
     metrics::Outcome,
     parts::JobTime,
     refusal::Form,
+    service::tower_service,
     trace::{Trace, traceparent},
     translate,
 };
@@ -73,20 +71,7 @@ impl Work {
     }
 }
 
-impl tower::Service<Request<Body>> for Work {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { Ok(this.handle(request).await) })
-    }
-}
+tower_service!(Work);
 
 impl Inner {
     fn shared(&self) -> &Arc<Shared> {

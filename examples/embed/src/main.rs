@@ -1,12 +1,13 @@
-//! An axum application of one's own with Tempest in it: `/hello` is its own, `/sub/…` are event streams, and all else
-//! is done by workers of the queue `default`.
+//! An axum application of one's own with Tempest in it: `/hello` is its own, `/sub/…` are event streams, `/later` is
+//! answered at once and done when a worker has time, `/jobs/ID` tells what became of that, and all else is done by workers
+//! of the queue `default`.
 
 use std::{env, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, routing::get};
 use tempest_broker::{Broker, Settings};
-use tempest_front::{Cluster, FrontConfig};
+use tempest_front::{Cluster, FrontConfig, Route};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -20,9 +21,18 @@ async fn main() -> anyhow::Result<()> {
 
     let broker = Broker::connect(Settings::new(url, "embed")).await?;
     let cluster = Cluster::open(broker.clone(), FrontConfig::default()).await?;
+    let later = Route {
+        path: "/later".into(),
+        queue: Some("default".into()),
+        background: true,
+        status_path: Some("/jobs/{id}".into()),
+        ..Route::default()
+    };
     let app = Router::new()
         .route("/hello", get(async || "Hello from the application itself\n"))
         .nest_service("/sub", cluster.sub())
+        .route_service("/later", cluster.push_route(&later)?)
+        .nest_service("/jobs", cluster.status("default")?)
         .fallback_service(cluster.work("default")?);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await.context("cannot listen; is PORT taken?")?;

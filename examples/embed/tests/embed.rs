@@ -72,6 +72,10 @@ fn work_once(mut redis: Client, body: &str) -> Value {
     job["args"].clone()
 }
 
+fn body_of(response: &str) -> &str {
+    response.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
 #[test]
 fn its_own_handler_workers_and_events_live_side_by_side() {
     let redis = Server::start();
@@ -115,6 +119,36 @@ fn its_own_handler_workers_and_events_live_side_by_side() {
         program.child.try_wait().expect("a child").is_some_and(|status| status.success())
     });
     assert!(redis.cli("KEYS tempest:mailbox*").list().is_empty(), "its mailbox is given up");
+}
+
+#[test]
+fn what_is_for_later_is_answered_at_once_and_looked_at_until_it_is_done() {
+    let redis = Server::start();
+    let program = Program::start(&redis.url());
+    let post = "POST /later HTTP/1.1\r\nhost: example\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+    let mut response = String::new();
+    program.request(post).read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 202 Accepted\r\n"), "{response}");
+    let accepted: Value = serde_json::from_str(body_of(&response)).expect("JSON");
+    let (id, at) = (accepted["id"].as_str().expect("an id"), accepted["status"].as_str().expect("a path"));
+    assert_eq!(at, format!("/jobs/{id}"));
+    let shown = || -> Value { serde_json::from_str(body_of(&program.get(at))).expect("JSON") };
+    assert_eq!(shown()["state"], "waiting");
+
+    let lane = redis.run(&["LPOP", "tempest:{default}"]).text();
+    let job: Value = serde_json::from_str(&lane).expect("a job");
+    assert_eq!((&job["args"]["url"], &job["args"]["body"]), (&json!("/later"), &json!("hi")));
+    let record = format!("tempest:{{default}}:job:{id}");
+    redis.run(&[
+        "RPUSH",
+        &format!("{record}:result"),
+        &json!({"id": id, "status": 200, "body": "done"}).to_string(),
+    ]);
+    redis.run(&["HSET", &record, "state", "done"]);
+    assert_eq!((&shown()["state"], &shown()["response"]["body"]), (&json!("done"), &json!("done")));
+    for nowhere in ["/jobs/nothing", "/jobs/", "/jobs/a/b"] {
+        assert!(program.get(nowhere).starts_with("HTTP/1.1 404 "), "{nowhere}");
+    }
 }
 
 #[test]

@@ -354,3 +354,21 @@ fn a_route_that_contradicts_itself_is_refused() {
     }
     assert!(config().routes.is_empty(), "and without routes nothing is different");
 }
+
+#[test]
+fn a_service_of_an_application_says_what_is_wrong_with_its_route() {
+    let scene = Scene::new();
+    let front = scene.embedded(config());
+    let waiting = Route { background: false, action: None, ..reports() };
+    let wrong = [
+        front.cluster.push_route(&waiting).map(drop),
+        front.cluster.push_route(&Route { status_path: Some("/jobs".into()), ..reports() }).map(drop),
+        front.cluster.work_route(&reports()).map(drop),
+        front.cluster.status("no queue").map(drop),
+    ];
+    let said = wrong.map(|wrong| wrong.expect_err("a mistake").to_string());
+    assert!(said[0].contains("background = true"), "{said:?}");
+    assert!(said[1].contains("status_path is a path with {id}"), "{said:?}");
+    assert!(said[2].contains("services of their own"), "{said:?}");
+    assert!(said[3].contains("bad_name"), "{said:?}");
+}
