@@ -24,8 +24,10 @@ pub(crate) enum Place<'a> {
     Head,
     /// A lane; its jobs are near its end.
     End,
-    /// Jobs of this key that are set aside.
+    /// Jobs of this key that are set aside, near the head.
     Aside(&'a Tag),
+    /// The same, wherever they lie.
+    AsideAnywhere(&'a Tag),
 }
 
 impl Broker {
@@ -42,6 +44,7 @@ impl Broker {
             Place::Head => ("1", ""),
             Place::End => ("-1", ""),
             Place::Aside(key) => ("1", key.as_str()),
+            Place::AsideAnywhere(key) => ("-1", key.as_str()),
         };
         let mut keys = vec![from.clone(), if key.is_empty() { from } else { asides }];
         let mut args: Vec<&[u8]> = vec![side.as_bytes(), key.as_bytes()];
@@ -61,6 +64,7 @@ impl Broker {
     pub async fn take_away(&self, queue: &Queue, seen: &Whereabouts, job: &Job) -> Result<bool, Error> {
         let (key, place) = match seen {
             Whereabouts::Waiting(lane) => (self.keys().lane(queue, *lane), Place::End),
+            Whereabouts::SetAside { key, .. } => (self.keys().aside(queue, key), Place::AsideAnywhere(key)),
             Whereabouts::Later => (self.keys().later(queue), Place::Shelf),
             Whereabouts::Held(_) | Whereabouts::Dead => return Ok(false),
         };

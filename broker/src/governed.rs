@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Value, cmd};
-use tempest_protocol::{Job, Keys, Lane, Queue, Tag};
+use tempest_protocol::{Job, JobId, Keys, Lane, Queue, Tag, limits};
 
 use crate::{
     Broker, Error,
     claim::{RunList, read},
+    clock::millis,
     script::Run,
 };
 
@@ -93,18 +94,28 @@ impl Broker {
         Ok(slots.into_iter().filter(|slot| Keys::worker_of(slot).is_some()).collect())
     }
 
-    /// Asks whether a claimed job of a key may run; if not it is set aside, in the same step.
+    /// Asks whether a claimed job of a key may run; if not it is set aside, in the same step. With the id of a background
+    /// job its record says for which key it waits then.
     ///
     /// Errors: [`Error::Away`]: unknown, look into the run list; Redis is away or refuses.
-    pub async fn admit(&self, run: &RunList, frame: &Bytes, key: &Tag) -> Result<Admitted, Error> {
+    pub async fn admit(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        key: &Tag,
+        id: Option<&JobId>,
+    ) -> Result<Admitted, Error> {
         let (keys, queue) = (self.keys(), run.queue());
+        let (record, age) = (id.map(|id| keys.record(queue, id)), millis(limits::RECORD_AGE_MAX).to_string());
         let (set, aside) = (keys.key(queue, key), keys.aside(queue, key));
         let (asides, limits) = (keys.asides(queue), keys.limits(queue));
         let slots = self.slots_in(&set).await?;
         let runs: Vec<_> = slots.iter().map(|slot| keys.run_entry(queue, slot)).collect();
         let mut names = vec![run.key(), &set, &aside, &asides, &limits];
+        names.push(record.as_deref().unwrap_or(run.key()));
         names.extend(runs.iter().map(String::as_str));
-        let mut args: Vec<&[u8]> = vec![run.slot().as_bytes(), frame, key.as_str().as_bytes()];
+        let mut args: Vec<&[u8]> =
+            vec![run.slot().as_bytes(), frame, key.as_str().as_bytes(), age.as_bytes()];
         args.extend(slots.iter().map(String::as_bytes));
         Ok(match self.scripts().admit.run(self, &Run { keys: &names, args: &args }).await? {
             1 => Admitted::Runs,

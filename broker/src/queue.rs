@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{cmd, pipe};
-use tempest_protocol::{JobId, Lane, Queue, Topic, limits};
+use tempest_protocol::{Job, JobId, Lane, Queue, Topic, limits};
 
-use crate::{Broker, Error, Pushing, claim::next, clock::millis};
+use crate::{Broker, Error, Pushing, Whereabouts, claim::next, clock::millis};
 
 /// What a lane may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl Broker {
         Ok(self.link().ask::<u64>(&remove).await? > 0)
     }
 
-    /// Cancels a job nobody waits for any more: out of a short lane, or by telling whoever runs it.
+    /// Cancels a job nobody waits for any more: out of a short lane, or of those that are set aside for its key, or by
+    /// telling whoever runs it.
     /// `depth` is the depth of the lane as last seen. Gives whether it was still waiting; if not, see
     /// [`Broker::tell_cancelled`].
     pub async fn cancel(
@@ -88,8 +89,19 @@ impl Broker {
         if depth < limits::CANCEL_DEPTH_MAX && self.take_back(queue, lane, frame).await? {
             return Ok(true);
         }
+        if self.take_back_aside(queue, lane, frame).await? {
+            return Ok(true);
+        }
         self.tell_cancelled(queue, id, kill_after).await?;
         Ok(false)
+    }
+
+    /// Removes a job that was set aside for its key. False: it has none, or is not there.
+    async fn take_back_aside(&self, queue: &Queue, lane: Lane, frame: &Bytes) -> Result<bool, Error> {
+        let Ok(job) = Job::decode(frame.clone(), self.keys()) else { return Ok(false) };
+        let key = job.envelope.background.as_ref().and_then(|said| said.key.clone());
+        let Some(key) = key else { return Ok(false) };
+        self.take_away(queue, &Whereabouts::SetAside { lane, key }, &job).await
     }
 
     /// Tells whoever runs a job that nobody waits for it any more. With `kill_after` the supervisor of the worker that

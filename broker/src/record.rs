@@ -7,8 +7,8 @@ use bytes::Bytes;
 use redis::{cmd, pipe};
 use serde_json::value::RawValue;
 use tempest_protocol::{
-    Action, Code, Envelope, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, WorkerId, dead,
-    limits,
+    Action, Code, Envelope, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, Tag, WorkerId,
+    dead, limits,
 };
 use tokio::time::Instant;
 
@@ -54,6 +54,8 @@ pub struct Record {
     pub action: Option<Action>,
     /// Its lane.
     pub lane: Lane,
+    /// The key for which it was set aside, now or before.
+    pub key: Option<Tag>,
     /// When it was pushed.
     pub queued_at_ms: Option<u64>,
     /// When it runs again, if it is to run later.
@@ -88,12 +90,14 @@ impl Record {
         let progress = text("progress").filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
         let action = text("action").and_then(|action| Action::new(action).ok());
         let lane = text("lane").and_then(|lane| lane.parse().ok()).unwrap_or_default();
+        let key = text("key").and_then(|key| Tag::new(key).ok());
         let worker = text("worker").and_then(|worker| WorkerId::new(worker).ok());
         let mut number = |name: &str| text(name).and_then(|value| value.parse().ok());
         Some(Self {
             state,
             action,
             lane,
+            key,
             queued_at_ms: number("queued_at"),
             due_ms: number("due").filter(|_| state == State::Later),
             worker,

@@ -3,11 +3,11 @@
 //! Jobs move while they are looked for: the record is read again when a job is not where it said.
 
 use redis::{Value, pipe};
-use tempest_protocol::{Job, JobId, Lane, Queue, WorkerId};
+use tempest_protocol::{Job, JobId, Queue, WorkerId};
 
 use crate::{Broker, Error, Record, Shelf, State, Whereabouts, claim::next, look::Entry};
 
-/// Jobs looked at near each end of a lane.
+/// Jobs looked at near each end of a list.
 const NEAR: isize = 100;
 /// How often a job is looked for that is not where its record says.
 const LOOKS: usize = 3;
@@ -19,8 +19,8 @@ pub struct Sighting {
     pub queue: Queue,
     /// What its record says.
     pub record: Record,
-    /// Where it was seen, and the job. None: it is done; or it waits deep in a long lane, where nobody looks; or its
-    /// record tells of a time long gone, as with workers that write none.
+    /// Where it was seen, and the job. None: it is done; or it waits deep in a long lane, or among many that are set aside
+    /// for its key, where nobody looks; or its record tells of a time long gone, as with workers that write none.
     pub seen: Option<(Whereabouts, Job)>,
 }
 
@@ -64,10 +64,7 @@ impl Broker {
         record: &Record,
     ) -> Result<Option<(Whereabouts, Job)>, Error> {
         match (record.state, record.due_ms, record.died_at_ms) {
-            (State::Waiting, ..) => {
-                let job = self.near_the_ends(queue, record.lane, id).await?;
-                Ok(job.map(|job| (Whereabouts::Waiting(record.lane), job)))
-            }
+            (State::Waiting, ..) => self.see_waiting(queue, id, record).await,
             (State::Running, ..) => self.see_held(queue, id, record.worker.as_ref()).await,
             (State::Later, Some(due_ms), _) => {
                 let entry = self.shelved_at(queue, Shelf::Later, due_ms, id).await?;
@@ -81,10 +78,26 @@ impl Broker {
         }
     }
 
-    async fn near_the_ends(&self, queue: &Queue, lane: Lane, id: &JobId) -> Result<Option<Job>, Error> {
-        let (key, mut commands) = (self.keys().lane(queue, lane), pipe());
-        commands.cmd("LRANGE").arg(&key).arg(-NEAR).arg(-1);
-        commands.cmd("LRANGE").arg(&key).arg(0).arg(NEAR - 1);
+    /// In its lane; or, if it was set aside once, among the jobs of its key that are.
+    async fn see_waiting(
+        &self,
+        queue: &Queue,
+        id: &JobId,
+        record: &Record,
+    ) -> Result<Option<(Whereabouts, Job)>, Error> {
+        let lane = record.lane;
+        if let Some(job) = self.near_the_ends(&self.keys().lane(queue, lane), id).await? {
+            return Ok(Some((Whereabouts::Waiting(lane), job)));
+        }
+        let Some(key) = record.key.clone() else { return Ok(None) };
+        let job = self.near_the_ends(&self.keys().aside(queue, &key), id).await?;
+        Ok(job.map(|job| (Whereabouts::SetAside { lane, key }, job)))
+    }
+
+    async fn near_the_ends(&self, list: &str, id: &JobId) -> Result<Option<Job>, Error> {
+        let mut commands = pipe();
+        commands.cmd("LRANGE").arg(list).arg(-NEAR).arg(-1);
+        commands.cmd("LRANGE").arg(list).arg(0).arg(NEAR - 1);
         let mut answers = self.link().ask_all(&commands).await?.into_iter();
         for _ in 0..2 {
             let frames: Vec<Vec<u8>> = next(&mut answers)?;

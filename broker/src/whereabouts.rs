@@ -3,7 +3,7 @@
 //! Jobs move while they are looked for: one that is claimed, promoted or recovered in that moment can be missed.
 
 use redis::{Cmd, cmd, pipe};
-use tempest_protocol::{Job, JobId, Lane, Queue, WorkerId};
+use tempest_protocol::{Job, JobId, Lane, Queue, Tag, WorkerId};
 
 use crate::{Broker, Error, claim::next, look::Entry};
 
@@ -21,6 +21,13 @@ const PAGES_MAX: isize = 1_600;
 pub enum Whereabouts {
     /// In a lane: nobody has taken it.
     Waiting(Lane),
+    /// Set aside: as many of its key run as may.
+    SetAside {
+        /// The lane it returns to.
+        lane: Lane,
+        /// Its key.
+        key: Tag,
+    },
     /// In a run list of this worker: it runs there, or was claimed together with what runs there.
     Held(WorkerId),
     /// Delayed, or to be tried again.
@@ -30,8 +37,8 @@ pub enum Whereabouts {
 }
 
 impl Broker {
-    /// Where the job of this id is in a queue, and the job: first of what waits in these lanes, then what is held, then
-    /// `later`, then `dead`. Of several with one id it is the newest of its place. Of each place the newest 102,400 jobs
+    /// Where the job of this id is in a queue, and the job: first of what waits in these lanes, then what is set aside and
+    /// returns to them, then what is held, then `later`, then `dead`. Of several with one id it is the newest of its place. Of each place the newest 102,400 jobs
     /// are looked at, 64 in one question.
     ///
     /// Errors: Redis is away or refuses.
@@ -44,12 +51,15 @@ impl Broker {
         for &lane in lanes {
             // From the end: workers take from the head, and what they take meanwhile moves nothing here.
             let key = self.keys().lane(queue, lane);
-            let page = |number: isize| {
-                cmd("LRANGE").arg(&key).arg(-(number + 1) * PAGE).arg(-number * PAGE - 1).take()
-            };
-            if let Some(job) = self.find_in(id, page).await? {
+            if let Some(job) = self.find_in(id, |number| page_from_end(&key, number)).await? {
                 return Ok(Some((Whereabouts::Waiting(lane), job)));
             }
+        }
+        if !lanes.is_empty()
+            && let Some((key, job)) = self.find_aside(queue, id).await?
+            && lanes.contains(&job.envelope.lane)
+        {
+            return Ok(Some((Whereabouts::SetAside { lane: job.envelope.lane, key }, job)));
         }
         let entries = self.entries(queue).await?;
         if let Some((entry, job)) = self.find_held(queue, id, &entries).await? {
@@ -82,6 +92,30 @@ impl Broker {
         entries.retain(|entry| among(&entry.worker));
         let found = self.find_held(queue, id, &entries).await?;
         Ok(found.map(|(entry, _)| entry.worker.clone()))
+    }
+
+    /// Reads the newest page of several keys in one write; more only where there is more.
+    async fn find_aside(&self, queue: &Queue, id: &JobId) -> Result<Option<(Tag, Job)>, Error> {
+        for tags in self.asides(queue).await?.chunks(SIDE_BY_SIDE) {
+            let mut commands = pipe();
+            for tag in tags {
+                commands.add_command(page_from_end(&self.keys().aside(queue, tag), 0));
+            }
+            let mut answers = self.link().ask_all(&commands).await?.into_iter();
+            for tag in tags {
+                let frames: Vec<Vec<u8>> = next(&mut answers)?;
+                let is_full = frames.len() >= PAGE.unsigned_abs();
+                let mut found = frames.into_iter().rev().find_map(|frame| self.job_of(frame, id));
+                if found.is_none() && is_full {
+                    let key = self.keys().aside(queue, tag);
+                    found = self.find_in(id, |number| page_from_end(&key, number + 1)).await?;
+                }
+                if let Some(job) = found {
+                    return Ok(Some((tag.clone(), job)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Reads pages until one is not full.
@@ -125,4 +159,9 @@ impl Broker {
         let job = Job::decode(frame.into(), self.keys()).ok()?;
         (job.envelope.id.as_ref() == Some(id)).then_some(job)
     }
+}
+
+/// A page of a list, counted from its end.
+fn page_from_end(key: &str, number: isize) -> Cmd {
+    cmd("LRANGE").arg(key).arg(-(number + 1) * PAGE).arg(-number * PAGE - 1).take()
 }

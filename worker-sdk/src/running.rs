@@ -44,7 +44,7 @@ pub(crate) async fn run(shared: &Shared, held: Held) -> (Ending, Next) {
     };
     let key = job.envelope.background.as_ref().and_then(|background| background.key.clone());
     let Some(key) = key else { return run_job(shared, held, job).await };
-    if !keyed::admit(shared, &held, &key).await {
+    if !keyed::admit(shared, &held, &job, &key).await {
         return (Ending::SetAside, Next::Unasked);
     }
     // What comes with the ack would lie in the slot before it is free for another key.

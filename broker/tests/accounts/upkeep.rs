@@ -35,7 +35,8 @@ async fn look(broker: &Broker) {
     }
     assert!(broker.sight(&queue(), &id).await.expect("seen").expect("a record").seen.is_some());
     broker.queues_with(&[queue()], &id).await.expect("seen");
-    broker.find(&queue(), &id, &Lane::ALL).await.expect("seen");
+    let nobody = JobId::new("nobody").expect("a name");
+    assert!(broker.find(&queue(), &nobody, &Lane::ALL).await.expect("looked everywhere").is_none());
     assert_eq!(broker.in_hand(&queue(), 9).await.expect("seen").len(), 1);
     assert_eq!(broker.in_line(&queue(), Lane::Normal, 9).await.expect("seen").len(), 1);
     assert_eq!(broker.set_aside(&queue()).await.expect("seen"), 1);

@@ -96,7 +96,8 @@ impl Search<'_> {
             let sighting = self.broker.sight(&queue, &self.args.id).await?;
             self.has_record |= sighting.is_some();
             match sighting.and_then(|sighting| sighting.seen) {
-                Some((Whereabouts::Waiting(lane), _)) if !self.is_meant(lane) => {}
+                Some((Whereabouts::Waiting(lane) | Whereabouts::SetAside { lane, .. }, _))
+                    if !self.is_meant(lane) => {}
                 Some((place, job)) => return Ok(Some((queue, place, job))),
                 None => {}
             }
@@ -134,7 +135,7 @@ impl Search<'_> {
         let broker = &self.broker;
         let mut after = None;
         match &place {
-            Whereabouts::Waiting(_) | Whereabouts::Later => {
+            Whereabouts::Waiting(_) | Whereabouts::SetAside { .. } | Whereabouts::Later => {
                 if !broker.take_away(&queue, &place, job).await? {
                     return Ok(None);
                 }
@@ -177,13 +178,15 @@ impl Ended {
         match self.place {
             Whereabouts::Held(_) => self.after.is_none(),
             Whereabouts::Dead => true,
-            Whereabouts::Waiting(_) | Whereabouts::Later => false,
+            Whereabouts::Waiting(_) | Whereabouts::SetAside { .. } | Whereabouts::Later => false,
         }
     }
 
     fn to_json(&self) -> Value {
         let (state, lane, worker) = match &self.place {
-            Whereabouts::Waiting(lane) => ("waiting", Some(lane.as_str()), None),
+            Whereabouts::Waiting(lane) | Whereabouts::SetAside { lane, .. } => {
+                ("waiting", Some(lane.as_str()), None)
+            }
             Whereabouts::Held(worker) => ("running", None, Some(worker.as_str())),
             Whereabouts::Later => ("later", None, None),
             Whereabouts::Dead => ("dead", None, None),
@@ -193,7 +196,7 @@ impl Ended {
             "queue": self.queue.as_str(),
             "lane": lane,
             "worker": worker,
-            "removed": matches!(self.place, Whereabouts::Waiting(_) | Whereabouts::Later),
+            "removed": !matches!(self.place, Whereabouts::Held(_) | Whereabouts::Dead),
             "ended_after_ms": self.after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         })
     }
@@ -206,6 +209,9 @@ impl std::fmt::Display for Ended {
             (Whereabouts::Waiting(Lane::Normal), _) => write!(f, "waiting in {queue}: removed"),
             (Whereabouts::Waiting(lane), _) => {
                 write!(f, "waiting in {queue}, lane {}: removed", lane.as_str())
+            }
+            (Whereabouts::SetAside { key, .. }, _) => {
+                write!(f, "waiting in {queue} for its key {key}: removed")
             }
             (Whereabouts::Held(worker), Some(after)) => {
                 write!(f, "running on {worker}: told, ended after {} ms", after.as_millis())

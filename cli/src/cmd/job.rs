@@ -114,7 +114,7 @@ impl Seen {
     fn state(&self) -> &'static str {
         match (&self.record, &self.place) {
             (Some(record), _) => record.state.as_str(),
-            (None, Some(Whereabouts::Waiting(_))) => State::Waiting.as_str(),
+            (None, Some(Whereabouts::Waiting(_) | Whereabouts::SetAside { .. })) => State::Waiting.as_str(),
             (None, Some(Whereabouts::Held(_))) => State::Running.as_str(),
             (None, Some(Whereabouts::Later)) => State::Later.as_str(),
             (None, Some(Whereabouts::Dead)) => State::Dead.as_str(),
@@ -153,6 +153,14 @@ impl Seen {
         }
     }
 
+    /// The key it waits for: as many others of it run as may.
+    fn waits_for(&self) -> Option<&str> {
+        match &self.place {
+            Some(Whereabouts::SetAside { key, .. }) => Some(key.as_str()),
+            _ => None,
+        }
+    }
+
     fn lane(&self) -> Option<Lane> {
         let of_job = self.job.as_ref().map(|job| job.envelope.lane);
         of_job.or(self.record.as_ref().map(|record| record.lane))
@@ -185,6 +193,7 @@ impl Seen {
             "lane": self.lane().map(Lane::as_str),
             "attempt": self.attempt(),
             "attempts": self.job.as_ref().map(|job| job.envelope.attempts_max()),
+            "waits_for_key": self.waits_for(),
             "queued_at": self.queued_at_ms(),
             "due": record.and_then(|it| it.due_ms),
             "worker": self.worker(),
@@ -214,6 +223,7 @@ impl Seen {
             ("action", self.action().map(str::to_owned)),
             ("lane", self.lane().map(|lane| lane.to_string())),
             ("attempt", self.attempt().map(|attempt| attempt.to_string())),
+            ("waits", self.waits_for().map(|key| format!("for its key {key}"))),
             ("queued", self.queued_at_ms().map(ago)),
             (
                 "due",

@@ -167,3 +167,33 @@ fn what_is_nowhere_is_not_found() {
     assert_eq!(shop.call(&["cancel", "j1", "--lane", "fast"]).code, Some(2));
     assert_eq!(server.cli("LLEN tempest:{q}").integer(), 1);
 }
+
+#[test]
+fn a_job_that_is_set_aside_for_its_key_is_removed_with_its_record() {
+    let (server, shop) = scene();
+    for id in ["j1", "other"] {
+        let job = json!({ "id": id, "action": "a", "lane": "low", "key": "bob" }).to_string();
+        server.run(&["RPUSH", "tempest:{q}:aside:bob", &job]);
+        server.run(&[
+            "HSET",
+            &format!("tempest:{{q}}:job:{id}"),
+            "state",
+            "waiting",
+            "lane",
+            "low",
+            "key",
+            "bob",
+        ]);
+    }
+    server.cli("SADD tempest:{q}:asides bob");
+    let told = shop.call(&["job", "j1", "--json"]).json();
+    assert_eq!((&told["state"], &told["waits_for_key"]), (&json!("waiting"), &json!("bob")));
+    let text = shop.call(&["job", "j1"]).good();
+    assert!(text.contains("waits     for its key bob\n"), "{text}");
+    assert_eq!(shop.call(&["cancel", "j1"]).good(), "waiting in q for its key bob: removed\n");
+    assert_eq!(server.cli("EXISTS tempest:{q}:job:j1").integer(), 0);
+    let told = shop.call(&["cancel", "other", "--json"]).json();
+    assert_eq!((&told["found"][0]["removed"], &told["found"][0]["lane"]), (&json!(true), &json!("low")));
+    assert_eq!(server.cli("EXISTS tempest:{q}:aside:bob tempest:{q}:asides").integer(), 0);
+    shop.call(&["cancel", "j1"]).one_line(1);
+}

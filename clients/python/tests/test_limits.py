@@ -135,6 +135,9 @@ def test_other_keys_run_beside(server: Server, client: Client, start: Start, mar
     until(lambda: marks() == ["begin"])
     second = client.push("default", "echo", 2, key="a", keep_s=60)
     until(lambda: server.redis.llen(f"{LANE}:aside:a") == 1)
+    record = client.job("default", second)
+    assert record is not None
+    assert (record.state, record.key) == ("waiting", "a")
     third = client.push("default", "echo", 3, key="b", keep_s=60)
     assert client.result("default", third, timeout_s=10) == 3
     assert server.redis.smembers(f"{LANE}:asides") == {b"a"}

@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from . import scripts
+from .desk import has_record
 from .errors import Refused, WireError
+from .limits import RECORD_AGE_MS
 from .link import Link
 from .names import Keys
 from .presence import Source
 from .scripts import Call
-from .wire import decode_job
+from .wire import Job, decode_job
 
 
-def admit(link: Link, keys: Keys, source: Source, data: bytes, key: str) -> bool:
-    """Gives whether a claimed job may run; else it has left the run list. Raises :class:`RedisAway`,
-    :class:`Refused`."""
+def admit(link: Link, keys: Keys, source: Source, data: bytes, job: Job, key: str) -> bool:
+    """Gives whether a claimed job may run; else it has left the run list, and if it was set aside its record says for
+    which key. Raises :class:`RedisAway`, :class:`Refused`."""
     slots = [each.decode() for each in link.ask("SMEMBERS", keys.key(source.queue, key))]
     runs = [keys.run_of(source.queue, slot) for slot in slots]
-    args = [source.entry, data, key, *slots]
-    answer = _ask(link, Call(scripts.ADMIT, [source.run_key, *_keys(keys, source, key), *runs], args))
+    record = keys.record(source.queue, str(job.id)) if has_record(job) else source.run_key
+    args = [source.entry, data, key, RECORD_AGE_MS, *slots]
+    answer = _ask(link, Call(scripts.ADMIT, [source.run_key, *_keys(keys, source, key), record, *runs], args))
     return bool(answer == 1)
 
 

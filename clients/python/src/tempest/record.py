@@ -29,6 +29,8 @@ class Record:
     """``waiting``, ``running``, ``later``, ``done`` or ``dead``."""
     action: str | None = None
     lane: str | None = None
+    key: str | None = None
+    """The key for which it was set aside, now or before."""
     queued_at: int | None = None
     due: int | None = None
     """When it runs (again), of one that is put off."""
@@ -65,7 +67,7 @@ def record_of(job_id: str, pairs: list[bytes]) -> Record:
     return Record(**{"state": "", **known, "id": job_id, "others": found})
 
 
-_TEXTS = ("state", "action", "lane", "worker", "code", "message")
+_TEXTS = ("state", "action", "lane", "key", "worker", "code", "message")
 _INTEGERS = ("queued_at", "due", "since", "attempt", "died_at", "done_at", "work_us")
 
 

@@ -204,7 +204,7 @@ class Slot(threading.Thread):
         if job is None or not self._desk.memory.may_start(job):
             return True
         if claimed.key is not None:
-            if not keyed.admit(link, self._keys, source, claimed.data, claimed.key):
+            if not keyed.admit(link, self._keys, source, claimed.data, job, claimed.key):
                 return False
             self._owed.append((source, claimed.key))
         if not claimed.lets_go:
