@@ -1,7 +1,7 @@
 //! Claims from queues that have limits, and jobs that exclude each other by a key (SPEC "Background jobs", Limits).
 //!
 //! What the limits have given out is counted in sets of slots. Nobody takes a slot out at the end of its job: one whose
-//! run list is empty counts no more, and is swept out when a place is wanted.
+//! run list is empty counts no more. It is taken out when it asks for its next job, or swept out when others want a place.
 
 use std::time::Duration;
 
@@ -50,33 +50,37 @@ impl Broker {
     /// Errors: any; some jobs may have been claimed all the same, so look into the run lists.
     pub async fn take_within_limits(&self, lane: Lane, runs: &[RunList]) -> Result<Took, Error> {
         let Some(first) = runs.first() else { return Ok(Took::Jobs(Vec::new())) };
-        match self.take_once(lane, runs).await? {
-            Took::Full if self.sweep(first.queue(), &self.keys().running(first.queue())).await? => {
-                self.take_once(lane, runs).await
-            }
-            took => Ok(took),
+        if let Some(took) = self.take_once(lane, runs).await? {
+            return Ok(took);
         }
+        let took = match self.sweep(first.queue(), &self.keys().running(first.queue())).await? {
+            true => self.take_once(lane, runs).await?,
+            false => None,
+        };
+        Ok(took.unwrap_or(Took::Full))
     }
 
-    async fn take_once(&self, lane: Lane, runs: &[RunList]) -> Result<Took, Error> {
+    /// None: as many jobs run as may, and it is ours to look whether they do: of all who ask, one each 100 ms.
+    async fn take_once(&self, lane: Lane, runs: &[RunList]) -> Result<Option<Took>, Error> {
         let (keys, queue) = (self.keys(), runs[0].queue());
         let (lane, limits) = (keys.lane(queue, lane), keys.limits(queue));
-        let (running, rate) = (keys.running(queue), keys.rate(queue));
-        let mut names = vec![lane.as_str(), &limits, &running, &rate];
+        let (running, rate, swept) = (keys.running(queue), keys.rate(queue), keys.swept(queue));
+        let mut names = vec![lane.as_str(), &limits, &running, &rate, &swept];
         names.extend(runs.iter().map(RunList::key));
         let slots: Vec<_> = runs.iter().map(|run| run.slot().as_bytes()).collect();
         let answer = self.scripts().take.value(self, &Run { keys: &names, args: &slots }).await?;
         let Value::Array(mut answer) = answer else { return Err(Error::Away("take gave no list".into())) };
         let jobs = answer.split_off(1);
-        match read::<i64>(Ok(answer.pop().unwrap_or(Value::Nil)))? {
+        Ok(Some(match read::<i64>(Ok(answer.pop().unwrap_or(Value::Nil)))? {
             0 => {
                 let jobs = jobs.into_iter().map(|job| read::<Vec<u8>>(Ok(job)).map(Bytes::from));
-                jobs.collect::<Result<_, _>>().map(Took::Jobs)
+                Took::Jobs(jobs.collect::<Result<_, _>>()?)
             }
-            -1 => Ok(Took::Paused),
-            -2 => Ok(Took::Full),
-            wait_ms => Ok(Took::Wait(Duration::from_millis(wait_ms.unsigned_abs()))),
-        }
+            -1 => Took::Paused,
+            -2 => Took::Full,
+            -3 => return Ok(None),
+            wait_ms => Took::Wait(Duration::from_millis(wait_ms.unsigned_abs())),
+        }))
     }
 
     /// Sweeps slots out of a set that hold no job any more. Gives whether there were any.

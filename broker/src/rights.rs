@@ -172,8 +172,9 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
     let (record, log, result) = (keys.record(queue, &id), keys.log(queue, &id), keys.result(queue, &id));
     let (lane, later, unique) = (keys.lane(queue, Lane::Normal), keys.later(queue), keys.unique(queue, &tag));
     let (limits, running, rate) = (keys.limits(queue), keys.running(queue), keys.rate(queue));
+    let swept = keys.swept(queue);
     let (aside, schedules, due) = (keys.aside(queue, &tag), keys.schedules(queue), keys.due(queue));
-    let rows: [(u8, u8, &[&str]); 45] = [
+    let rows: [(u8, u8, &[&str]); 47] = [
         (RUNS_SCRIPTS, READ, &["EXISTS", &record]),
         (RUNS_SCRIPTS, WRITE, &["HSET", &record, "x", "x"]),
         (WORKER | KEEPER, WRITE, &["HDEL", &record, "x"]),
@@ -199,6 +200,8 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),
         (WORKER | KEEPER | INSPECTOR, READ, &["SCARD", &running]),
         (WORKER | KEEPER, READ, &["SISMEMBER", &running, "x"]),
+        (WORKER, READ, &["SMISMEMBER", &running, "x"]),
+        (WORKER, WRITE, &["SET", &swept, "1", "NX", "PX", "1"]),
         (WORKER | KEEPER, READ, &["SMEMBERS", &running]),
         (KEEPER, READ, &["SRANDMEMBER", &running, "1"]),
         (WORKER, WRITE, &["SADD", &running, "x"]),

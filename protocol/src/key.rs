@@ -109,6 +109,11 @@ impl Keys {
         self.of_queue(queue, ":rate")
     }
 
+    /// STRING with an expiry: the places of slots that hold nothing any more were looked for just now.
+    pub fn swept(&self, queue: &Queue) -> String {
+        self.of_queue(queue, ":swept")
+    }
+
     /// SET of `<worker>.<slot>`: who runs jobs of a key.
     pub fn key(&self, queue: &Queue, key: &Tag) -> String {
         self.of_queue(queue, &format!(":key:{key}"))

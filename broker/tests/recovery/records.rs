@@ -215,6 +215,43 @@ async fn limits_give_out_no_more_than_they_have_and_sweep_what_is_free() {
     assert_eq!(governed, [true, false]);
 }
 
+/// How often a command was carried out.
+fn calls(server: &Server, command: &str) -> u64 {
+    let stats = server.run(&["INFO", "commandstats"]).text();
+    let of = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    of.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// A worker that ends its job goes on at once, and nobody looks through all places for it.
+#[tokio::test]
+async fn who_asks_gives_up_its_own_place_and_one_of_all_looks_for_those_of_others() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    let run = |slot: u8| broker.run_list_of(&queue(), &format!("w.{slot}"));
+    let take = async |slot| {
+        let took = broker.take_within_limits(tempest_protocol::Lane::Normal, &[run(slot)]).await;
+        took.expect("asked")
+    };
+    let job = |name: &'static str| tempest_broker::Took::Jobs(vec![Bytes::from_static(name.as_bytes())]);
+    let full = tempest_broker::Took::Full;
+    server.run(&["RPUSH", "tempest:{q}", "a", "b", "c", "d", "e"]);
+    server.cli("HSET tempest:{q}:limits concurrency 2");
+    assert_eq!((take(0).await, take(1).await), (job("a"), job("b")));
+    server.run(&["DEL", run(0).key()]);
+    assert_eq!(take(0).await, job("c"), "its own place");
+    assert_eq!(take(0).await, full, "what lies there counts, also if the slot has not heard of it");
+    server.cli("SET tempest:{q}:swept 1 PX 60000");
+    server.run(&["DEL", run(1).key()]);
+    let before = calls(&server, "smembers");
+    assert_eq!((take(2).await, take(3).await), (full.clone(), full), "somebody looks already");
+    assert_eq!(calls(&server, "smembers"), before);
+    server.cli("DEL tempest:{q}:swept");
+    assert_eq!(take(2).await, job("d"), "nobody did");
+    assert_eq!(calls(&server, "smembers"), before + 1);
+    let left = server.cli("PTTL tempest:{q}:swept").integer();
+    assert!(left <= 100 && left != -1, "for a moment: {left}");
+}
+
 /// Found by review: limits that are no numbers stopped the recovery of all queues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_that_are_no_numbers_count_as_absent_and_stop_no_recovery() {

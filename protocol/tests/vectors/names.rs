@@ -87,6 +87,7 @@ fn keys_and_channels() {
             "limits" => keys.limits(&queue()),
             "running" => keys.running(&queue()),
             "rate" => keys.rate(&queue()),
+            "swept" => keys.swept(&queue()),
             "key" => keys.key(&queue(), &tag()),
             "aside" => keys.aside(&queue(), &tag()),
             "asides" => keys.asides(&queue()),

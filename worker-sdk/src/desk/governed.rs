@@ -63,7 +63,10 @@ impl Desk {
             Took::Jobs(jobs) => return Ok(jobs.into_iter().map(Some).collect()),
             // No longer than limits stay unread: they may be other ones by then.
             Took::Wait(wait) => wait.min(limits::BEAT),
-            Took::Full => limits::LIMITED_PAUSE,
+            Took::Full => {
+                self.places[place].wait_for_an_end(source, Instant::now() + limits::LIMITED_PAUSE);
+                return Ok(Vec::new());
+            }
             Took::Paused => limits::BEAT,
         };
         self.places[place].wait(source, Instant::now() + wait);

@@ -49,8 +49,7 @@ impl Desk {
     pub(super) fn release(&mut self, ended: &mut Vec<End>) {
         for End { spot, frame, lapses, next } in ended.drain(..) {
             let place = &mut self.places[spot.place];
-            place.forget(spot, &frame);
-            place.unchain(spot);
+            place.ended(spot, &frame);
             self.permits += 1;
             match next {
                 Next::Unasked => {}

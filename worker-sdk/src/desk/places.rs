@@ -55,6 +55,8 @@ pub(super) struct Source {
     idle: bool,
     failures: u32,
     not_before: Option<Instant>,
+    /// Until then, or until a job ends here: as many run as may.
+    full: bool,
 }
 
 /// What a claim came back with.
@@ -98,6 +100,7 @@ impl Place {
                 idle: false,
                 failures: 0,
                 not_before: None,
+                full: false,
             }
         };
         Self {
@@ -163,8 +166,12 @@ impl Place {
     }
 
     /// The job of a slot has ended.
-    pub(super) fn unchain(&mut self, spot: Spot) {
+    pub(super) fn ended(&mut self, spot: Spot, frame: &Bytes) {
+        self.forget(spot, frame);
         self.slots[spot.slot].claiming = false;
+        for source in self.sources.iter_mut().filter(|source| source.full) {
+            (source.not_before, source.full) = (None, false);
+        }
     }
 
     /// How many jobs are known in all.
@@ -264,7 +271,14 @@ impl Place {
 
     /// Claims nothing from a source before then.
     pub(super) fn wait(&mut self, source: usize, until: Instant) {
-        self.sources[source].not_before = Some(until);
+        let source = &mut self.sources[source];
+        (source.not_before, source.full) = (Some(until), false);
+    }
+
+    /// The same, if no job ends here before: then there is a place for the next one.
+    pub(super) fn wait_for_an_end(&mut self, source: usize, until: Instant) {
+        let source = &mut self.sources[source];
+        (source.not_before, source.full) = (Some(until), true);
     }
 
     /// Sources whose claim blocks and was not woken yet.

@@ -71,6 +71,32 @@ async fn no_more_jobs_of_a_queue_run_than_may() {
     assert_eq!(crowd.most("all"), 3);
 }
 
+/// A slot that ends its job is known to be free: nobody looks through all of them, also with the look of others pending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_ends_its_job_takes_the_next_one_without_a_sweep() {
+    let cluster = Cluster::start().await;
+    limit(&cluster, "concurrency", "2");
+    cluster.server.cli("SET tempest:{q}:swept 1 PX 600000");
+    let looks = || {
+        let stats = cluster.server.cli("INFO commandstats").text();
+        stats
+            .lines()
+            .filter(|line| line.starts_with("cmdstat_smembers:"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let crowd = Crowd::default();
+    let workers: Vec<_> = (0..2).map(|_| Running::start(crowd.on(cluster.worker()).concurrency(4))).collect();
+    let before = looks();
+    push(&cluster, (0..60).map(|_| Push::new("q", "work", &"all"))).await;
+    cluster.settled();
+    assert_eq!(looks(), before);
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_eq!(crowd.most("all"), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_queue_rests_until_it_is_resumed() {
     let cluster = Cluster::start().await;

@@ -15,7 +15,7 @@ from .presence import Source
 from .queue_limits import QueueLimits
 from .scripts import Call
 
-_PAUSED, _REACHED = -1, -2
+_PAUSED, _REACHED, _REACHED_SWEEP = -1, -2, -3
 
 
 class Governed:
@@ -51,17 +51,17 @@ class Governed:
             return None, BEAT_S
         if not self._limits.governs(source.queue):
             return link.ask("LMOVE", source.lane_key, source.run_key, "LEFT", "RIGHT"), None
-        own = Call(scripts.SWEEP, [self._keys.running(source.queue), source.run_key], [source.entry])
-        said, *jobs = self._ask(link, [own, self._take(source)])
-        if said == _REACHED:
+        said, *jobs = self._ask(link, [self._take(source)])
+        if said == _REACHED_SWEEP:
             said, *jobs = self._ask(link, [self._sweep(link, source), self._take(source)])
         if jobs:
             return jobs[0], None
-        return None, {0: None, _PAUSED: BEAT_S, _REACHED: LIMITED_PAUSE_S}.get(said, said / 1000)
+        reached = dict.fromkeys((_REACHED, _REACHED_SWEEP), LIMITED_PAUSE_S)
+        return None, {0: None, _PAUSED: BEAT_S, **reached}.get(said, said / 1000)
 
     def _take(self, source: Source) -> Call:
         keys, queue = self._keys, source.queue
-        limits = [keys.limits(queue), keys.running(queue), keys.rate(queue)]
+        limits = [keys.limits(queue), keys.running(queue), keys.rate(queue), keys.swept(queue)]
         return Call(scripts.TAKE, [source.lane_key, *limits, source.run_key], [source.entry])
 
     def _sweep(self, link: Link, source: Source) -> Call:

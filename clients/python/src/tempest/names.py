@@ -118,6 +118,10 @@ class Keys:
         """STRING with an expiry: until when what was started uses up the rate, in µs."""
         return f"{self.prefix}:{{{queue}}}:rate"
 
+    def swept(self, queue: str) -> str:
+        """STRING with an expiry: the places of slots that hold nothing any more were looked for just now."""
+        return f"{self.prefix}:{{{queue}}}:swept"
+
     def key(self, queue: str, name: str) -> str:
         """SET of ``<worker>.<slot>``: who runs jobs of a key."""
         return f"{self.prefix}:{{{queue}}}:key:{name}"
