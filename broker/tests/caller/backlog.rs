@@ -78,6 +78,31 @@ async fn one_of_many_rivals_gets_a_unique_key() {
     assert_eq!((new, server.cli("LLEN tempest:{default}").integer()), (1, 1));
 }
 
+/// Whose answer was lost pushes again: it is not told that its own push, or one that came after it, was in its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_push_that_is_repeated_is_known_whoever_holds_the_key_by_then() {
+    let server = Server::start();
+    let (broker, key) = (broker(&server.url()).await, Tag::new("k").expect("a name"));
+    let push = async |name: &str, holds| {
+        let job = new_job(name, Lane::Normal, None);
+        broker.enqueue_unique(&queue(), &job, &key, holds, 60_000).await.expect("asked")
+    };
+    let (new, known) = (PushedUnique::Pushed(Pushed::New), PushedUnique::Pushed(Pushed::Known));
+    assert_eq!(push("a", Holds::Queued).await, new);
+    assert_eq!(push("a", Holds::Queued).await, known);
+    server.cli("DEL tempest:{default}:unique:k"); // a worker has started it
+    assert_eq!(push("b", Holds::Queued).await, new);
+    assert_eq!(push("a", Holds::Queued).await, known, "it runs, and the next one waits");
+    server.cli("DEL tempest:{default}:job:b tempest:{default}:unique:k tempest:{default}");
+    assert_eq!(push("b", Holds::Time).await, new);
+    server.cli("DEL tempest:{default}:job:b"); // a worker has done it
+    for holds in [Holds::Time, Holds::Running] {
+        assert_eq!(push("b", holds).await, known, "it holds the key for its time");
+    }
+    assert_eq!(server.cli("LLEN tempest:{default}").integer(), 1);
+    assert_eq!(push("c", Holds::Time).await, PushedUnique::Held(id("b")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_redis_has_forgotten_is_brought_along_again() {
     let server = Server::start();

@@ -158,6 +158,17 @@ def test_a_unique_push_may_be_repeated(server: Server, client: Client) -> None:
     assert len(lane(server)) == 1
 
 
+def test_a_unique_push_that_is_repeated_is_known_whoever_holds_the_key_by_then(server: Server, client: Client) -> None:
+    client.push("default", "a", id="j1", unique="u", unique_while="queued")
+    server.redis.delete(f"{LANE}:unique:u")  # a worker has started it
+    for job_id in ("j2", "j1"):
+        assert client.push("default", "a", id=job_id, unique="u", unique_while="queued") == job_id
+    for _ in range(2):
+        assert client.push("default", "a", id="j3", unique="v", unique_while="time", unique_s=60) == "j3"
+        server.redis.delete(f"{LANE}:job:j3")  # a worker has done it
+    assert [job["id"] for job in lane(server)] == ["j1", "j2", "j3"]
+
+
 def test_a_holder_without_a_record_holds_nothing(server: Server, client: Client) -> None:
     gone = client.push("default", "a", unique="u")
     server.redis.delete(f"{LANE}:job:{gone}")

@@ -16,12 +16,14 @@
 -- ARGV[10]  the holder that may be gone; '' = none is meant
 -- RETURN    how many lie there now, and 1 pushed, 0 known already, -1 no room; or what another one wrote into the key
 local holder = redis.call('GET', KEYS[3])
-if holder and holder ~= ARGV[8] then
-  if holder ~= ARGV[10] or redis.call('EXISTS', KEYS[4]) == 1 then return holder end
-end
 local length = ARGV[6] == '' and 'LLEN' or 'ZCARD'
 local depth = redis.call(length, KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 1 then return { depth, 0 } end
+-- It was pushed before: it may have let its key go since, to another one, or have ended and hold it for its time.
+local id = ARGV[8]:gsub('^!', '')
+if redis.call('EXISTS', KEYS[2]) == 1 or holder == '!' .. id then return { depth, 0 } end
+if holder and holder ~= id then
+  if holder ~= ARGV[10] or redis.call('EXISTS', KEYS[4]) == 1 then return holder end
+end
 if ARGV[1] ~= '' and depth >= tonumber(ARGV[1]) then return { depth, -1 } end
 if ARGV[6] == '' then
   redis.call('RPUSH', KEYS[1], ARGV[7])
