@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use redis::{cmd, pipe};
+use redis::cmd;
 use serde_json::value::RawValue;
 use tempest_protocol::{
     Action, Code, Envelope, Error as WireError, Failure, JobId, Keys, Lane, Queue, Reply, Tag, WorkerId,
@@ -12,7 +12,7 @@ use tempest_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::{Broker, Error, claim::next, clock::millis};
+use crate::{Broker, Error, claim::next, clock::millis, script::Run};
 
 /// Where a background job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,42 +188,30 @@ impl Broker {
         }
     }
 
-    /// Tells how far a job is.
+    /// Tells how far a job is. False: its record says that it neither waits nor runs, or it has none; nothing was written.
     ///
     /// Errors: `bad_job`: more than 4 KiB; Redis is away or refuses.
-    pub async fn tell_progress(&self, queue: &Queue, id: &JobId, json: &str) -> Result<(), Error> {
-        within_line(json.len())?;
-        let key = self.keys().record(queue, id);
-        let mut commands = pipe();
-        commands.cmd("HSET").arg(&key).arg("progress").arg(json);
-        commands.cmd("PEXPIRE").arg(&key).arg(millis(limits::RECORD_AGE_MAX));
-        self.link().do_all(&commands).await
+    pub async fn tell_progress(&self, queue: &Queue, id: &JobId, json: &str) -> Result<bool, Error> {
+        let record = self.keys().record(queue, id);
+        self.note(&record, &record, json).await
     }
 
-    /// Adds a line to the log of a job; the oldest of more than a thousand go.
+    /// Adds a line to the log of a job; the oldest of more than a thousand go. False as for [`Broker::tell_progress`].
     ///
     /// Errors: `bad_job`: more than 4 KiB; Redis is away or refuses.
-    pub async fn write_log(&self, queue: &Queue, id: &JobId, line: &str) -> Result<(), Error> {
-        within_line(line.len())?;
-        let key = self.keys().log(queue, id);
-        let mut commands = pipe();
-        commands.cmd("RPUSH").arg(&key).arg(line);
-        commands
-            .cmd("LTRIM")
-            .arg(&key)
-            .arg(-isize::try_from(limits::LOG_LINES_MAX).unwrap_or(isize::MAX))
-            .arg(-1);
-        commands.cmd("PEXPIRE").arg(&key).arg(millis(limits::RECORD_AGE_MAX));
-        self.link().do_all(&commands).await
+    pub async fn write_log(&self, queue: &Queue, id: &JobId, line: &str) -> Result<bool, Error> {
+        self.note(&self.keys().record(queue, id), &self.keys().log(queue, id), line).await
     }
-}
 
-fn within_line(bytes: usize) -> Result<(), Error> {
-    if bytes <= limits::LOG_LINE_BYTES_MAX {
-        return Ok(());
+    async fn note(&self, record: &str, to: &str, text: &str) -> Result<bool, Error> {
+        if text.len() > limits::LOG_LINE_BYTES_MAX {
+            let detail = format!("{} bytes; {} are allowed", text.len(), limits::LOG_LINE_BYTES_MAX);
+            return Err(WireError::new(Code::BadJob, detail).into());
+        }
+        let (age, lines) = (millis(limits::RECORD_AGE_MAX).to_string(), limits::LOG_LINES_MAX.to_string());
+        let run = Run { keys: &[record, to], args: &[text.as_bytes(), age.as_bytes(), lines.as_bytes()] };
+        Ok(self.scripts().note.run(self, &run).await? == 1)
     }
-    let detail = format!("{bytes} bytes; {} are allowed", limits::LOG_LINE_BYTES_MAX);
-    Err(WireError::new(Code::BadJob, detail).into())
 }
 
 /// All keys of a job's record.

@@ -174,10 +174,11 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
     let (limits, running, rate) = (keys.limits(queue), keys.running(queue), keys.rate(queue));
     let swept = keys.swept(queue);
     let (aside, schedules, due) = (keys.aside(queue, &tag), keys.schedules(queue), keys.due(queue));
-    let rows: [(u8, u8, &[&str]); 47] = [
+    let rows: [(u8, u8, &[&str]); 48] = [
         (RUNS_SCRIPTS, READ, &["EXISTS", &record]),
         (RUNS_SCRIPTS, WRITE, &["HSET", &record, "x", "x"]),
         (WORKER | KEEPER, WRITE, &["HDEL", &record, "x"]),
+        (WORKER, READ, &["HGET", &record, "state"]),
         (RUNS_SCRIPTS, WRITE, &["PEXPIRE", &record, "1"]),
         (LOOKS, READ, &["HGETALL", &record]),
         (LOOKS, READ, &["PTTL", &record]),

@@ -84,6 +84,7 @@ scripts! {
     count COUNT
     discard DISCARD
     fire FIRE
+    note NOTE
     promote PROMOTE
     push PUSH
     push_unique PUSH_UNIQUE

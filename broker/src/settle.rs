@@ -12,6 +12,7 @@ use crate::{
     claim::{RunList, next, read, take},
     clock::millis,
     record,
+    script::Run,
 };
 
 /// What became of a reply and the ack behind it. The two are independent: Redis may take one and refuse the other.
@@ -148,20 +149,16 @@ impl Broker {
         lane: Lane,
         id: Option<&JobId>,
     ) -> Result<Acked, Error> {
-        let lane = self.keys().lane(run.queue(), lane);
-        let mut commands = pipe();
-        commands.cmd("LPUSH").arg(&lane).arg(member.as_ref()).ignore().add_command(remove(run, frame));
-        if let Some(id) = id {
-            let record = self.keys().record(run.queue(), id);
-            commands.cmd("HDEL").arg(&record).arg("worker").arg("since").ignore();
-            commands.cmd("HSET").arg(&record).arg(record::waiting()).ignore();
-            commands.cmd("PEXPIRE").arg(&record).arg(millis(limits::RECORD_AGE_MAX)).ignore();
-        }
-        let (removed,): (u64,) = self.link().transact(&commands).await?;
-        if removed == 0 {
-            self.link().ask::<u64>(cmd("LREM").arg(&lane).arg(1).arg(member.as_ref())).await?;
-        }
-        Ok(Acked::of(removed))
+        let (keys, own) = (self.keys(), run.key());
+        let (lane, dead) = (keys.lane(run.queue(), lane), keys.dead(run.queue()));
+        let record = id.map(|id| keys.record(run.queue(), id));
+        let age = id.map_or(String::new(), |_| millis(limits::RECORD_AGE_MAX).to_string());
+        let fields = record::waiting();
+        // As if it was recovered from a worker that is known to be gone.
+        let mut args: Vec<&[u8]> = vec![b"1", frame, member, b"", b"", age.as_bytes(), b""];
+        args.extend(fields.iter().map(String::as_bytes));
+        let run = Run { keys: &[own, &lane, own, &dead, record.as_deref().unwrap_or(own), own], args: &args };
+        Ok(Acked::of(self.scripts().recover.run(self, &run).await?.unsigned_abs()))
     }
 
     /// Out of the run list and into a sorted set, both or none. Was it taken away before, the set does not keep it;

@@ -14,6 +14,8 @@ pub const COUNT: &str = include_str!("../scripts/count.lua");
 pub const DISCARD: &str = include_str!("../scripts/discard.lua");
 /// Fires a schedule.
 pub const FIRE: &str = include_str!("../scripts/fire.lua");
+/// Writes how far a job is, or a line into its log.
+pub const NOTE: &str = include_str!("../scripts/note.lua");
 /// Moves jobs that are due to the end of their lane.
 pub const PROMOTE: &str = include_str!("../scripts/promote.lua");
 /// Pushes background jobs, each once.

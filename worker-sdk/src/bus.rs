@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use tempest_broker::{Broker, Error, RunList};
-use tempest_protocol::{JobId, Queue, Topic};
+use tempest_broker::{Began, Broker, Error, RunList};
+use tempest_protocol::{Job, JobId, Keys, Queue, Topic};
 
 use crate::{Push, push::push, testing::Books};
 
 /// Where a job came from, and where what its handler does goes.
 pub(crate) enum Bus {
-    Redis { run: RunList, broker: Broker },
+    Redis { run: RunList, broker: Broker, since_ms: u64 },
     Test { queue: Queue, books: Arc<Books> },
 }
 
 impl Bus {
-    pub(crate) fn redis(run: &RunList, broker: &Broker) -> Self {
-        Self::Redis { run: run.clone(), broker: broker.clone() }
+    /// For a job that was claimed into this run list, and when, in milliseconds of Redis time.
+    pub(crate) fn redis(run: &RunList, broker: &Broker, since_ms: u64) -> Self {
+        Self::Redis { run: run.clone(), broker: broker.clone(), since_ms }
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -47,17 +48,34 @@ impl Bus {
         }
     }
 
-    pub(crate) async fn progress(&self, id: &JobId, json: &str) -> Result<(), Error> {
+    pub(crate) async fn progress(&self, job: &Job, id: &JobId, json: &str) -> Result<(), Error> {
         match self {
-            Self::Redis { run, broker } => broker.tell_progress(run.queue(), id, json).await,
+            Self::Redis { run, broker, .. } => {
+                if !broker.tell_progress(run.queue(), id, json).await? && self.begin(job).await? {
+                    broker.tell_progress(run.queue(), id, json).await?;
+                }
+                Ok(())
+            }
             Self::Test { books, .. } => books.write(id, json),
         }
     }
 
-    pub(crate) async fn log(&self, id: &JobId, line: &str) -> Result<(), Error> {
+    pub(crate) async fn log(&self, job: &Job, id: &JobId, line: &str) -> Result<(), Error> {
         match self {
-            Self::Redis { run, broker } => broker.write_log(run.queue(), id, line).await,
+            Self::Redis { run, broker, .. } => {
+                if !broker.write_log(run.queue(), id, line).await? && self.begin(job).await? {
+                    broker.write_log(run.queue(), id, line).await?;
+                }
+                Ok(())
+            }
             Self::Test { books, .. } => books.write(id, line),
         }
+    }
+
+    /// A job that was pushed without a record gets one when it has something to say. False: it does not run here any more.
+    async fn begin(&self, job: &Job) -> Result<bool, Error> {
+        let Self::Redis { run, broker, since_ms } = self else { return Ok(false) };
+        let Some(worker) = Keys::worker_of(run.slot()) else { return Ok(false) };
+        broker.begin(run, job, &Began { worker: &worker, since_ms: *since_ms }).await
     }
 }

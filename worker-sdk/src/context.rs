@@ -156,7 +156,7 @@ impl Context {
         let Some(id) = self.recorded() else { return Ok(()) };
         let json = Raw::encode(Encoding::Json, progress)?;
         let json = std::str::from_utf8(json.bytes()).unwrap_or("null");
-        self.inner.bus.progress(id, json).await
+        self.inner.bus.progress(self.job(), id, json).await
     }
 
     /// Writes a line of up to 4 KiB into the log of this job. Nothing for a job that has none.
@@ -165,7 +165,7 @@ impl Context {
     pub async fn log(&self, line: impl AsRef<str>) -> Result<(), tempest_broker::Error> {
         let Some(id) = self.recorded() else { return Ok(()) };
         self.inner.has_log.store(true, Ordering::Relaxed);
-        self.inner.bus.log(id, line.as_ref()).await
+        self.inner.bus.log(self.job(), id, line.as_ref()).await
     }
 
     /// Whether it wrote lines into its log.

@@ -142,7 +142,11 @@ async fn start(
     handler: &Handler,
 ) -> (Ending, Settling) {
     let span = trace::begin(&job.envelope, held.run.queue().as_str());
-    let context = Context::new(job, Bus::redis(&held.run, &shared.broker), trace::traceparent(&span));
+    let context = Context::new(
+        job,
+        Bus::redis(&held.run, &shared.broker, since.claimed_at_ms()),
+        trace::traceparent(&span),
+    );
     let (job, envelope) = (context.job(), &context.job().envelope);
     let entered = shared.enter(InHand { context: context.clone(), since_ms: since.claimed_at_ms });
     if envelope.unique_at_start().is_some() {

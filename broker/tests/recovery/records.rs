@@ -101,6 +101,39 @@ async fn who_could_not_say_that_it_starts_lets_its_key_go_at_the_end() {
     assert_eq!(server.cli("EXISTS tempest:{q}:unique:bob").integer(), 0, "it is dead");
 }
 
+/// A handler may leave something behind that goes on telling.
+#[tokio::test]
+async fn what_is_told_of_a_job_that_has_ended_is_written_nowhere() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    let tell = async || {
+        let told = broker.tell_progress(&queue(), &id("j"), "7").await.expect("asked");
+        (told, broker.write_log(&queue(), &id("j"), "a line").await.expect("asked"))
+    };
+    assert_eq!(tell().await, (false, false));
+    assert_eq!(server.cli("EXISTS tempest:{q}:job:j tempest:{q}:job:j:log").integer(), 0);
+    for ended in ["done", "dead", "later"] {
+        server.run(&["HSET", "tempest:{q}:job:j", "state", ended]);
+        server.cli("PEXPIRE tempest:{q}:job:j 60000");
+        assert_eq!(tell().await, (false, false), "{ended}");
+        assert!(server.cli("PTTL tempest:{q}:job:j").integer() <= 60_000, "{ended}: kept as long as it was");
+        assert_eq!(server.cli("EXISTS tempest:{q}:job:j:log").integer(), 0, "{ended}");
+    }
+    server.cli("HSET tempest:{q}:job:j state running");
+    assert_eq!(tell().await, (true, true));
+    assert_eq!(server.cli("HGET tempest:{q}:job:j progress").text(), "7");
+    for key in ["tempest:{q}:job:j", "tempest:{q}:job:j:log"] {
+        assert!(server.run(&["PTTL", key]).integer() > 60_000, "{key}");
+    }
+    for line in 0..1_005 {
+        assert!(broker.write_log(&queue(), &id("j"), &line.to_string()).await.expect("written"));
+    }
+    let lines = list(&server, "tempest:{q}:job:j:log");
+    assert_eq!((lines.len(), lines[0].as_str(), lines[999].as_str()), (1_000, "5", "1004"));
+    let long = "x".repeat(5_000);
+    broker.write_log(&queue(), &id("j"), &long).await.expect_err("too long");
+}
+
 #[tokio::test]
 async fn what_ends_twice_is_put_off_once() {
     let server = Server::start();

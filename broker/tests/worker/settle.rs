@@ -174,3 +174,21 @@ async fn a_restarted_job_is_the_next_of_its_lane_unless_it_was_taken_away() {
     assert_eq!(place.list("tempest:{q}"), ["job2", "next"]);
     assert_eq!(place.server.cli("LLEN tempest:{q}"), Answer::Integer(2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_taken_away_and_ended_is_not_said_to_wait_again() {
+    let place = Place::open().await;
+    let id = tempest_protocol::JobId::new("j").expect("a name");
+    let restart = async |frame: &Bytes| {
+        let again = bytes("job2");
+        place.broker.restart(&place.run(0), frame, &again, Lane::Normal, Some(&id)).await.expect("answered")
+    };
+    assert_eq!(restart(&bytes("job")).await, Acked::TakenAway);
+    assert_eq!(place.server.cli("EXISTS tempest:{q} tempest:{q}:job:j"), Answer::Integer(0));
+    place.server.cli("HSET tempest:{q}:job:j state running worker w since 1");
+    let frame = place.hold("job");
+    assert_eq!(restart(&frame).await, Acked::Done);
+    assert_eq!(place.list("tempest:{q}"), ["job2"]);
+    let record = place.server.cli("HGETALL tempest:{q}:job:j").list();
+    assert_eq!(record, [&b"state"[..], b"waiting"]);
+}

@@ -204,6 +204,19 @@ def progress(args: Any, context: Context) -> str:
     return "told"
 
 
+@worker.on("talkative")
+def talkative(args: str, context: Context) -> None:
+    """Leaves a thread behind that goes on telling."""
+
+    def tell() -> None:
+        wait_for(args)
+        context.log("late")
+        context.progress(1)
+        mark("told")
+
+    threading.Thread(target=tell).start()
+
+
 @worker.on("until")
 def until(args: str) -> str:
     """Waits until somebody writes the key `args`."""

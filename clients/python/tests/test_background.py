@@ -152,6 +152,26 @@ def test_the_log_goes_with_the_job(server: Server, client: Client, start: Start)
     until(lambda: not left(server))
 
 
+def test_what_is_told_after_the_end_is_written_nowhere(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url)
+    client.push("default", "talkative", "go")
+    until(lambda: not left(server))
+    server.redis.set("go", 1)
+    until(lambda: marks() == ["told"])
+    assert not left(server)
+
+
+def test_a_job_without_a_record_gets_one_when_it_tells_something(server: Server, client: Client, start: Start) -> None:
+    start(server.url)
+    server.redis.rpush(LANE, json.dumps({"id": "j", "action": "progress", "args": "go"}))
+    found: Record = until(lambda: (known := client.job("default", "j")) and known.progress and known)
+    assert (found.state, client.log("default", "j")) == ("running", ["begun"])
+    server.redis.set("go", 1)
+    until(lambda: not left(server))
+
+
 def test_a_failure_is_tried_again_later(server: Server, client: Client, start: Start) -> None:
     start(server.url)
     job_id = client.push("default", "flaky", keep_s=60)

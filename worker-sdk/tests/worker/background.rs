@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempest_broker::KeeperOptions;
+use tempest_protocol::Envelope;
 use tempest_worker::{Client, Context, Failed, Holds, JobId, Push, Pushed, Record, ResultError, State};
 
 use crate::{
-    cluster::{Cluster, Running},
+    cluster::{Cluster, Running, background, no_args},
     server::eventually,
 };
 
@@ -342,5 +343,36 @@ async fn a_chain_that_is_refused_for_good_ends_in_dead() {
     let why = cluster.set("tempest:{q}:dead")[0]["error"]["message"].to_string();
     assert!(why.contains("WRONGTYPE"), "{why}");
     cluster.settled();
+    worker.stop().await;
+}
+
+/// What goes on telling when its job has ended, and what tells of a job that was pushed without a record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_a_job_lives_as_long_as_the_job() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let keeps = kept.clone();
+    let tell = |worker: tempest_worker::Worker| {
+        worker.on_job("tell", move |(): (), context: Context| {
+            let keeps = keeps.clone();
+            async move {
+                context.log("begun").await.map_err(|error| Failed::new("redis", error.to_string()))?;
+                *keeps.lock().expect("no panic") = Some(context);
+                Err::<(), _>(Failed::new("broken", "no luck"))
+            }
+        })
+    };
+    let worker = Running::start(tell(cluster.worker()));
+    let id = JobId::new("told").expect("a name");
+    let envelope = Envelope { id: Some(id.clone()), attempts: Some(1), ..background("tell") };
+    cluster.push(&envelope, &no_args()).await;
+    becomes(&client, &id, State::Dead).await;
+    assert_eq!(cluster.list("tempest:{q}:job:told:log"), ["begun"], "it had no record, and ended at once");
+    cluster.server.run(&["DEL", "tempest:{q}:job:told", "tempest:{q}:job:told:log"]);
+    let context = kept.lock().expect("no panic").take().expect("it has run");
+    context.log("after the end").await.expect("nothing is wrong");
+    context.progress(&100).await.expect("nothing is wrong");
+    assert_eq!(keys(&cluster, "tempest:{q}:job:*"), Vec::<String>::new());
     worker.stop().await;
 }

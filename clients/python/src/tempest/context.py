@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import scripts
 from .beginning import begin
 from .bus import Bus
 from .clock import Clock, running_s
@@ -13,7 +14,6 @@ from .draft import Draft, When
 from .errors import Cancelled, Refused
 from .frame import Encoding, json_bytes
 from .limits import LOG_LINE_BYTES_MAX, LOG_LINES_MAX, RECORD_AGE_MS
-from .link import Command
 from .pushing import Pusher
 from .scripts import Call
 from .trace import traceparent
@@ -155,7 +155,7 @@ class Context:
         if len(data) > LOG_LINE_BYTES_MAX:
             raise ValueError(f"progress is at most {LOG_LINE_BYTES_MAX} bytes, not {len(data)}")
         if self.has_record:
-            self._run([self.begun("progress", data)])
+            self._run(self.begun("progress", data))
             self.was_told_of = True
 
     def log(self, line: str) -> None:
@@ -166,15 +166,19 @@ class Context:
         """
         if not self.has_record or self.id is None:
             return
-        key = self._bus.keys.log(self.queue, self.id)
+        keys = [self._bus.keys.record(self.queue, self.id), self._bus.keys.log(self.queue, self.id)]
         data = line.encode(errors="replace")[:LOG_LINE_BYTES_MAX]
+        write = Call(scripts.NOTE, keys, [data, RECORD_AGE_MS, LOG_LINES_MAX])
         self.has_log = True
-        self._run([("RPUSH", key, data), ("LTRIM", key, -LOG_LINES_MAX, -1), ("PEXPIRE", key, RECORD_AGE_MS)])
+        # A job that was pushed without a record gets one; one that does not run here any more gets neither.
+        if not self._run(write) and self._run(self.begun()):
+            self._run(write)
 
-    def _run(self, calls: Sequence[Call | Command]) -> None:
-        for answer in self._bus.run(calls):
-            if isinstance(answer, Refused):
-                raise answer
+    def _run(self, call: Call) -> Any:
+        answer = self._bus.run([call])[0]
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
 
     def publish(self, topic: str, payload: Any) -> int:
         """Publishes a live event; see :meth:`tempest.bus.Bus.publish`."""
