@@ -123,7 +123,8 @@ impl End {
 }
 
 impl Broker {
-    /// Acks a background job of which nothing is kept, and removes its record, in one write with what others ask.
+    /// Acks a background job of which nothing is kept, and removes its record, in one write with what others ask. The record
+    /// goes also if the job was taken away: see [`Broker::finish_if_held`].
     ///
     /// Errors: as for [`Broker::answer_and_ack`].
     pub async fn finish(&self, run: &RunList, frame: &Bytes, traces: &Traces) -> Result<Acked, Error> {
@@ -150,6 +151,24 @@ impl Broker {
         let mut answers = self.link().gather().ask_all(None, commands).await?;
         let came = answers.pop().map_or(Ok(None), |next| Ok(read::<Option<Vec<u8>>>(next)?.map(Bytes::from)));
         Ok((next(&mut answers.into_iter()).map(Acked::of), came))
+    }
+
+    /// The same for a job that may have been taken away meanwhile, because it ran for longer than [`limits::SHORT_JOB`], or
+    /// because the first try got lost: the record stays if it was.
+    ///
+    /// Errors: [`Error::Away`]: unknown, do it again; Redis is away or refuses.
+    pub async fn finish_if_held(
+        &self,
+        run: &RunList,
+        frame: &Bytes,
+        traces: &Traces,
+    ) -> Result<Acked, Error> {
+        let [record, log, result] = record::keys(self.keys(), run.queue(), &traces.id);
+        let run = Run {
+            keys: &[run.key(), &record, &log, &result, &record, &record],
+            args: &[frame, b"", b"0", b"", b"0", b""],
+        };
+        Ok(Acked::of(self.scripts().settle.run(self, &run).await?.unsigned_abs()))
     }
 
     fn finishing(&self, run: &RunList, frame: &Bytes, traces: &Traces) -> [Cmd; 2] {

@@ -66,6 +66,9 @@ pub const RECORD_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const KEEP_MAX: Duration = RECORD_AGE_MAX;
 /// A job that has run for so long says in its record that it runs.
 pub const TELL_RUNNING: Duration = Duration::from_millis(10);
+/// A job that has run for less than this cannot have been taken away from a worker that had its lease when it began:
+/// recovery looks twice, [`LOOKS_APART`], and the ack has to arrive.
+pub const SHORT_JOB: Duration = Duration::from_secs(1);
 /// Lines kept of a job's log.
 pub const LOG_LINES_MAX: usize = 1_000;
 /// Bytes of such a line, and of the progress a job tells.

@@ -69,6 +69,7 @@ fn limits_are_those_of_the_crate() {
         ("SERVED", limits::SERVED),
         ("PROBE", limits::PROBE),
         ("ID_MEMORY", limits::ID_MEMORY),
+        ("SHORT_JOB", limits::SHORT_JOB),
     ];
     for (name, duration) in durations {
         assert_eq!(listed(name), seconds(duration), "{name}");

@@ -159,12 +159,15 @@ async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(
     .map(drop)
 }
 
-/// Acks a job, and takes the next one behind it if it may. That is asked for once at most.
+/// Acks a job, and takes the next one behind it if it may. That is asked for once at most, and not when the job may have
+/// been taken away: then its record stays, and a script looks.
 async fn ack(shared: &Shared, mut held: Held, traces: Option<Traces>) -> Next {
     let (broker, mut next, mut failures) = (&shared.broker, Next::Unasked, 0);
     loop {
-        let Held { run, frame, chain } = &mut held;
+        let in_doubt = failures > 0 || held.begun.elapsed() >= limits::SHORT_JOB;
+        let Held { run, frame, chain, .. } = &mut held;
         let acked = match (chain.take(), &traces) {
+            (_, Some(traces)) if in_doubt => broker.finish_if_held(run, frame, traces).await,
             (Some(lane), traces) => match broker.finish_and_take(run, frame, traces.as_ref(), lane).await {
                 Ok((acked, came)) => {
                     next = Next::Came(came.unwrap_or_default());
@@ -254,7 +257,7 @@ impl Open {
 
     /// Sends what is left. The next job is asked for once at most.
     async fn send(&mut self, broker: &Broker) -> Result<Settled, Error> {
-        let Held { run, frame, chain } = &mut self.held;
+        let Held { run, frame, chain, .. } = &mut self.held;
         let Some(reply) = &self.reply else {
             return Ok(Settled { reply: Ok(()), ack: broker.ack(run, frame).await });
         };

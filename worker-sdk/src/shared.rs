@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tempest_broker::{Broker, Control, Rarely, RunList};
 use tempest_protocol::{Action, JobId, Lane};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,6 +37,8 @@ pub(crate) struct Held {
     pub(crate) frame: Bytes,
     /// Its ack may take the next job of this lane into the same run list, in the same write.
     pub(crate) chain: Option<Lane>,
+    /// When it was started, by a worker that had its lease.
+    pub(crate) begun: Instant,
 }
 
 /// What a job's ack brought along.

@@ -134,6 +134,24 @@ async fn what_is_told_of_a_job_that_has_ended_is_written_nowhere() {
     broker.write_log(&queue(), &id("j"), &long).await.expect_err("too long");
 }
 
+/// It runs elsewhere, or waits again: its record is that of a living job.
+#[tokio::test]
+async fn who_may_have_lost_its_job_removes_its_record_only_if_it_has_not() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    let (frame, run) =
+        (Bytes::from_static(br#"{"id":"j","action":"a"}"#), broker.run_list_of(&queue(), "w.0"));
+    server.cli("HSET tempest:{q}:job:j state waiting");
+    server.cli("RPUSH tempest:{q}:job:j:log line");
+    let traces = tempest_broker::Traces { id: id("j"), has_log: false };
+    let finish = async || broker.finish_if_held(&run, &frame, &traces).await.expect("asked");
+    assert_eq!(finish().await, tempest_broker::Acked::TakenAway);
+    assert_eq!(state(&broker, "j").await, Some(State::Waiting));
+    hold(&server, "w.0", &frame);
+    assert_eq!(finish().await, tempest_broker::Acked::Done);
+    assert_eq!(server.cli("EXISTS tempest:{q}:run:w.0 tempest:{q}:job:j tempest:{q}:job:j:log").integer(), 0);
+}
+
 #[tokio::test]
 async fn what_ends_twice_is_put_off_once() {
     let server = Server::start();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from conftest import Process, Proxy, Server, until
 from tempest import CallFailed, Client, Draft, NoSuchJob, NotUnique, Record, chain
-from tempest.limits import DEAD_AGE_MS
+from tempest.limits import DEAD_AGE_MS, SHORT_JOB_S
 
 Start = Callable[..., Process]
 Marks = Callable[[], list[str]]
@@ -170,6 +171,31 @@ def test_a_job_without_a_record_gets_one_when_it_tells_something(server: Server,
     assert (found.state, client.log("default", "j")) == ("running", ["begun"])
     server.redis.set("go", 1)
     until(lambda: not left(server))
+
+
+def test_a_job_that_was_taken_away_while_it_ran_keeps_its_record(server: Server, client: Client, start: Start) -> None:
+    start(server.url, TEMPEST_CONCURRENCY="1")
+    job_id = client.push("default", "until", "go")
+    record(client, job_id, "running")
+    time.sleep(SHORT_JOB_S)  # sooner nobody can have taken it away
+    (run,) = server.redis.keys(f"{LANE}:run:*")
+    server.redis.lmove(run, "elsewhere", "LEFT", "LEFT")
+    server.redis.set("go", 1)
+    following = client.push("default", "echo", 1, keep_s=60)
+    assert client.result("default", following, timeout_s=10) == 1
+    assert record(client, job_id, "running")
+
+
+def test_an_end_whose_answer_was_cut_looks_before_it_removes_a_record(
+    server: Server, proxy: Proxy, client: Client, start: Start
+) -> None:
+    proxy.cut_on = b"UNLINK"
+    start(proxy.url)
+    client.push("default", "echo")
+    until(lambda: proxy.cuts == 1)
+    following = client.push("default", "echo", 1, keep_s=60)
+    assert client.result("default", following, timeout_s=10) == 1
+    assert server.redis.info("commandstats")["cmdstat_unlink"]["calls"] == 1
 
 
 def test_a_failure_is_tried_again_later(server: Server, client: Client, start: Start) -> None:

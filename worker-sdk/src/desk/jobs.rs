@@ -1,7 +1,7 @@
 //! From a claimed job to a task of its own, and back to a free slot.
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{Desk, places::Spot};
 use crate::{
@@ -33,7 +33,8 @@ impl Desk {
         let chainable = self.loaded && self.places.len() == 1 && !is_governed && !self.drain.is_cancelled();
         let place = &mut self.places[spot.place];
         let chain = if chainable { place.chain(spot) } else { None };
-        let held = Held { run: place.run(spot).clone(), frame: frame.clone(), chain };
+        let run = place.run(spot).clone();
+        let held = Held { run, frame: frame.clone(), chain, begun: Instant::now() };
         let next = if chain.is_some() { Next::Lost } else { Next::Unasked };
         let end = End { spot, frame, lapses: self.lease.lapses(), next };
         let (shared, mut telling) =

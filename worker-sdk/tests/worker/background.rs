@@ -9,6 +9,7 @@ use tempest_worker::{Client, Context, Failed, Holds, JobId, Push, Pushed, Record
 
 use crate::{
     cluster::{Cluster, Running, background, no_args},
+    proxy::{Fault, Proxy},
     server::eventually,
 };
 
@@ -344,6 +345,57 @@ async fn a_chain_that_is_refused_for_good_ends_in_dead() {
     assert!(why.contains("WRONGTYPE"), "{why}");
     cluster.settled();
     worker.stop().await;
+}
+
+/// A job of a worker that lost its lease meanwhile runs elsewhere: its record is not this worker's to remove.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_taken_away_while_it_ran_keeps_its_record() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let gate = go.clone();
+    let worker = Running::start(cluster.worker().concurrency(1).on_job("wait", move |(): (), _: Context| {
+        let gate = gate.clone();
+        async move {
+            gate.notified().await;
+            Ok::<_, Failed>(())
+        }
+    }));
+    let ids = [
+        client.push(Push::new("q", "wait", &())).await.expect("pushed"),
+        client.push(Push::new("q", "wait", &())).await.expect("pushed"),
+    ];
+    becomes(&client, &ids[0], State::Running).await;
+    tokio::time::sleep(Duration::from_secs(1)).await; // sooner nobody can have taken it away
+    let run = keys(&cluster, "tempest:{q}:run:*").remove(0);
+    cluster.server.run(&["LMOVE", &run, "tempest:{q}:high", "LEFT", "LEFT"]);
+    go.notify_one();
+    becomes(&client, &ids[1], State::Running).await;
+    assert_eq!(known(&client, &ids[0]).await.state, State::Running);
+    go.notify_one();
+    worker.stop().await;
+}
+
+/// An end that is sent again may find another job of that id: its record stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_whose_answer_was_lost_looks_before_it_removes_a_record() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let removals = || {
+        let stats = cluster.server.cli("INFO commandstats").text();
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_unlink:calls="));
+        calls.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let before = removals();
+    let proxy = Proxy::start(cluster.server.port()).await;
+    proxy.prepare(Fault::lose_answer("UNLINK"));
+    let worker = Running::start(cluster.worker().connect(proxy.url()).on_job("double", double));
+    let id = client.push(Push::new("q", "double", &1)).await.expect("pushed");
+    proxy.happened(1).await;
+    cluster.settled();
+    assert_eq!(worker.stop().await.done, 1);
+    assert_eq!(client.job("q", &id).await.expect("asked"), None);
+    assert_eq!(removals(), before + 1);
 }
 
 /// What goes on telling when its job has ended, and what tells of a job that was pushed without a record.

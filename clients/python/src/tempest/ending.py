@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import group, scripts
-from .clock import Clock
+from .clock import Clock, running_s
 from .errors import WireError
 from .following import Following, following
 from .limits import DEAD_AGE_MS, KEEP_MS, RECORD_AGE_MS
@@ -64,7 +64,8 @@ class Endings:
             return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
         record, log_key, _ = self._record(source.queue, job.id)
         has_log = claimed.has_log or job.attempt > 1
-        return Ack(source.run_key, claimed.data, None, b"", 0, (record, log_key) if has_log else (record,))
+        gone, begun_s = (record, log_key) if has_log else (record,), claimed.begun_s or running_s()
+        return Ack(source.run_key, claimed.data, gone=gone, begun_s=begun_s)
 
     def put_off(self, claimed: Claimed, job: Job, code: str, message: str, due_ms: int) -> Settlement:
         """Of a job that is tried again."""

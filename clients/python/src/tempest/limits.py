@@ -21,6 +21,9 @@ KEEP_MS = RECORD_AGE_MS
 """The longest that a record and a result are kept after the end of their job."""
 TELL_RUNNING_S = 0.010
 """A job that has run for so long says in its record that it runs."""
+SHORT_JOB_S = 1.0
+"""A job that has run for less than this cannot have been taken away from a worker that had its lease when it began:
+recovery looks twice, two seconds apart, and the ack has to arrive."""
 LOG_LINES_MAX = 1_000
 """Lines kept of a job's log."""
 LOG_LINE_BYTES_MAX = 4096

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import scripts
+from .clock import running_s
 from .errors import Refused
-from .limits import DEAD_JOBS_MAX, SETTLE_BYTES
+from .limits import DEAD_JOBS_MAX, SETTLE_BYTES, SHORT_JOB_S
 from .link import Command, Link
 from .outbox import Outbox
 from .scripts import Call
@@ -34,7 +35,20 @@ class Ack:
     reply: bytes = b""
     deadline: int = 0
     gone: tuple[str, ...] = ()
-    """What goes with it: the record of a job of which nothing is kept."""
+    """What goes with it: the record of a job of which nothing is kept, and its log."""
+    begun_s: float = 0.0
+    """When the job was begun, if something goes with it."""
+    was_sent: bool = False
+
+    def is_in_doubt(self, now_s: float) -> bool:
+        """Tells whether the job may have been taken away meanwhile: then its record stays, and a script looks."""
+        return bool(self.gone) and (self.was_sent or now_s - self.begun_s >= SHORT_JOB_S)
+
+    def call(self) -> Call:
+        """The script that does it only if the job was not taken away."""
+        record = self.gone[0]
+        keys = [self.run_key, record, f"{record}:log", f"{record}:result", record, record]
+        return Call(scripts.SETTLE, keys, [self.data, "", 0, "", 0, ""])
 
     @property
     def is_alone(self) -> bool:
@@ -151,12 +165,22 @@ Settlement = Ack | Exchange | Ending
 
 class Settling:
     """What is done and can be settled together, in one write: first all replies, one command for each mailbox, then all
-    acks, then what goes with them, then the endings. What is confirmed leaves the list ``done``."""
+    acks, then what goes with them, then the endings and the acks that are in doubt. What is confirmed leaves the list
+    ``done``."""
 
     def __init__(self, done: list[Settlement]) -> None:
         self._done = done
-        self._acks = [each for each in done if isinstance(each, Ack)]
-        self._endings = [each for each in done if isinstance(each, Ending) and not each.is_alone]
+        now_s = running_s()
+        self._acks: list[Ack] = []
+        self._calls: list[tuple[Settlement, Call | Command]] = []
+        for each in done:
+            if isinstance(each, Ack):
+                if each.is_in_doubt(now_s):
+                    self._calls.append((each, each.call()))
+                else:
+                    self._acks.append(each)
+            elif isinstance(each, Ending) and not each.is_alone:
+                self._calls.append((each, each.call))
         self._gone = [key for ack in self._acks for key in ack.gone]
         self._replies: dict[str, list[Ack]] = {}
         for ack in self._acks:
@@ -166,10 +190,12 @@ class Settling:
     def commands(self, link: Link) -> list[Command]:
         """What to send on this connection, in one write."""
         commands: list[Command] = [("RPUSH", to, *[ack.reply for ack in acks]) for to, acks in self._replies.items()]
-        commands += [("LREM", ack.run_key, 1, ack.data) for ack in self._acks]
+        for ack in self._acks:
+            commands.append(("LREM", ack.run_key, 1, ack.data))
+            ack.was_sent = True
         if self._gone:
             commands.append(("UNLINK", *self._gone))
-        return commands + scripts.to_send(link, [ending.call for ending in self._endings])
+        return commands + scripts.to_send(link, [call for _, call in self._calls])
 
     def confirm(self, answers: list[Any], link: Link, outbox: Outbox) -> None:
         """Reads what Redis made of it; refused replies go to the outbox. ``LREM`` 0 is no error: the job was taken
@@ -185,10 +211,11 @@ class Settling:
                 for ack in acks:
                     outbox.put(str(ack.reply_to), ack.reply, ack.deadline)
         if self._acks:
-            self._done[:] = [each for each in self._done if not isinstance(each, Ack)]
-        for ending, answer in zip(self._endings, answers, strict=True):
+            waiting = {id(each) for each, _ in self._calls}
+            self._done[:] = [each for each in self._done if not isinstance(each, Ack) or id(each) in waiting]
+        for each, answer in zip(self._calls, answers, strict=True):
             if scripts.is_forgotten(link, answer):
                 continue
             if isinstance(answer, Refused):
                 raise answer
-            self._done.remove(ending)
+            self._done.remove(each[0])
