@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("tempest-example-hello", &["tempest-worker"]),
     ("tempest-example-traces", &["tempest-worker"]),
+    ("tempest-example-jobs", &["tempest-worker"]),
     ("tempest-example-embed", &["tempest-broker", "tempest-front"]),
     ("tempest-bench", &["tempest-protocol", "tempest-broker", "tempest-front", "tempest-worker"]),
     // Judges servers from outside.

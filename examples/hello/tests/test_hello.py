@@ -270,9 +270,7 @@ def test_forgotten_by_redis_it_is_registered_anew_before_it_claims(server: redis
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_nothing_is_left(
-    server: redis.Redis, start: Start, number: signal.Signals
-) -> None:
+def test_a_signal_ends_it_and_nothing_is_left(server: redis.Redis, start: Start, number: signal.Signals) -> None:
     worker = start()
     assert ask(server, job())["body"] == "Hello world! #1"
     until(lambda: not held(server))
