@@ -4,7 +4,7 @@ A module per concern; none of them knows how Tempest works inside, all of them k
 
 schedule   what goes wrong and when, from a seed
 orders     what is asked, from the same seed
-background delayed, unique, twice pushed jobs and chains, from the same seed
+background delayed, unique, twice pushed jobs, chains and groups, from the same seed
 firings    schedules that are planted and pulled out, and what they had to fire
 proxy      connections to Redis that are cut, delayed, or silent
 crew       who there is: fronts, supervisors and their workers, workers nobody supervises, those that are spared

@@ -1,4 +1,4 @@
-"""Background jobs of every kind, made of the seed: delayed, unique, pushed twice, and chains.
+"""Background jobs of every kind, made of the seed: delayed, unique, pushed twice, chains, and groups.
 
 Those that are looked at by their records and unique keys go to the queue of the SDKs: a worker of tier L1 lets no
 unique key go, and leaves the record of its job as it was (protocol/SPEC.md, Background jobs).
@@ -10,7 +10,7 @@ from chaos.crew import PLAIN, SDK
 from chaos.orders import Order, payload
 
 # How many of each there are for each job that is only pushed. Of unique ones that many are asked for at a time.
-DELAYED, TWICE, CHAINS, ROUNDS = 0.2, 0.1, 0.06, 0.1
+DELAYED, TWICE, CHAINS, ROUNDS, GROUPS = 0.2, 0.1, 0.06, 0.1, 0.04
 DELAY_MS = (200, 8_000)
 # Long enough that all that is kept is there at the end of the longest run.
 KEEP_MS = 6 * 3_600_000
@@ -24,7 +24,8 @@ def background(seed, seconds, jobs_per_s):
     """All of them, in no order. Nobody asks for anything after ``seconds``."""
     draw = random.Random(f"background {seed}")
     made = []
-    for share, make in ((DELAYED, _delayed), (TWICE, _twice), (CHAINS, _chain), (ROUNDS, _round)):
+    kinds = ((DELAYED, _delayed), (TWICE, _twice), (CHAINS, _chain), (ROUNDS, _round), (GROUPS, _group))
+    for share, make in kinds:
         count = int(seconds * jobs_per_s * share)
         for number in range(count):
             made += make(draw, seed, round(number * seconds / count, 4), number)
@@ -68,3 +69,16 @@ def _round(draw, seed, at_s, number):
         kept = {"keep_ms": draw.choice((0, KEEP_MS)), "in_ms": in_ms}
         name = f"unique{number}.{place}"
         yield _job(draw, seed, at_s + round(after_s, 4), name, how="unique", unique=key, unique_while=while_, **kept)
+
+
+def _group(draw, seed, at_s, number):
+    """Several, and one more that is pushed by whoever has done the last of them. They may be started more than once, or
+    most groups would wait for one that is dead."""
+    name = f"group{number}"
+    kept = {"keep_ms": KEEP_MS, "group": name, "how": "member"}
+    members = tuple(
+        _job(draw, seed, at_s, f"{name}.{place}", attempts=draw.choice((2, 3, 5)), **kept)
+        for place in range(draw.randint(2, 6))
+    )
+    yield _job(draw, seed, at_s, f"{name}.end", how="end", keep_ms=KEEP_MS, members=members)
+    yield from members

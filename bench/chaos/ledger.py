@@ -9,7 +9,8 @@ beyond them:
 - Whoever may be started once (a POST, a job with ``attempts`` 1) is never started twice, nobody with a number of an
   attempt that it does not have, nobody who was told that no worker took the request is started, no reply is another
   one's, no payload is changed, and a code is one that the faults explain. Else it is *wrong*.
-- A job is not started before it is due, or before the one it follows was done; a number of an attempt is started once.
+- A job is not started before it is due, or before the one it follows was done, or all of the group that it ends; a
+  number of an attempt is started once.
   Who was told that another job holds its key is not started, and no two hold a key together (holding). What is left of
   all that in Redis says how each job ended, and nothing more (records). Else it is *wrong*, too.
 - With ``fsync`` other than ``always`` Redis may forget its last moments. A job whose push lies in them may be lost, an
@@ -78,6 +79,7 @@ def settle(orders, known):
     cases = {order.id: _Case(order, known, account) for order in orders}
     for case in cases.values():
         case.before = cases.get(case.order.after)
+        case.members = [cases[member.id] for member in case.order.members]
         case.settle()
     for stranger in (set(known.evidence) | set(known.dead)) - set(cases):
         account.wrong.append(f"{stranger or 'a dead job without an id'}: nobody ordered it")
@@ -98,6 +100,8 @@ class _Case:
         self.ended = known.ended.get(order.id)
         # The case of the job that this one follows.
         self.before = None
+        # Those of the group that this one ends.
+        self.members = []
 
     @property
     def is_done(self):
@@ -115,8 +119,7 @@ class _Case:
         """Judges the evidence, then what whoever asked was told."""
         self._judge_starts()
         self._judge_payloads()
-        outcome = self._request() if self.order.kind != "job" else self._next() if self.before else self._job()
-        self.account.outcomes[outcome] += 1
+        self.account.outcomes[self._outcome()] += 1
         if self.order.how != "plain":
             self.account.kinds[self.order.how] += 1
         if self.due_ms and self.starts and self.order.how != "missed":
@@ -126,6 +129,11 @@ class _Case:
             self.account.notes["repeated in all"] += len(self.ends) - 1
         if any(start.attempt > 1 for start in self.starts):
             self.account.notes["retried"] += 1
+
+    def _outcome(self):
+        if self.order.kind != "job":
+            return self._request()
+        return self._next() if self.before else self._end() if self.members else self._job()
 
     def _wrong(self, what):
         self.account.wrong.append(f"{self.order.id}: {what}")
@@ -196,6 +204,19 @@ class _Case:
             return self._job()
         return "job never pushed: the one before it is not done"
 
+    def _end(self):
+        """A job that is pushed when the last of its group is counted, before the ack of that one: if one is dead its
+        last act was counted or not."""
+        undone = [member.order.id for member in self.members if not member.ends]
+        if self.starts and undone:
+            self._wrong(f"{undone[0]} of its group was not done, but {_told(self.starts)}")
+        elif self.starts and self.starts[0].ms < max(member.ends[0].ms for member in self.members):
+            self._wrong(f"its group was not done yet, but {_told(self.starts)}")
+        is_owed = not undone and not any(member.dead for member in self.members)
+        if self.starts or self.dead or is_owed:
+            return self._job()
+        return "job never pushed: its group is not done"
+
     def _judge_dead(self, dead):
         has_failed = self.order.fails >= self.order.attempts
         if dead.code != "worker_lost" and not (dead.code == "handler_error" and has_failed):
@@ -207,6 +228,8 @@ class _Case:
         how = self.ended.how if self.ended else "never ended"
         if self.order.id in self.known.waiting:
             return self._lost(f"{how}, and still waits")
+        if how == "withheld" and not self.starts:
+            return "job never pushed: its group was not written"
         if how == "refused" and not self.starts:
             return "job refused by Redis"
         if how == "not_unique" and not self.starts:
@@ -219,9 +242,9 @@ class _Case:
 
     def _pushes(self):
         """From when to when it was pushed, by whom it was."""
-        if self.before:
-            return [(end.ms, end.ms) for end in self.before.ends]
-        return [(self.ended.from_ms, self.ended.to_ms)] if self.ended else []
+        before = [self.before] if self.before else self.members
+        told = [(self.ended.from_ms, self.ended.to_ms)] if self.ended else []
+        return [*told, *((end.ms, end.ms) for case in before for end in case.ends)]
 
     # --- requests
 

@@ -51,7 +51,7 @@ class Load:
         begin = time.monotonic()
         async with client, asyncio.TaskGroup() as group:
             for order in orders:
-                if order.after:
+                if order.after or order.group:
                     continue
                 await asyncio.sleep(begin + order.at_s - time.monotonic())
                 group.create_task(self._one(order, client))
@@ -60,6 +60,10 @@ class Load:
         from_ms = now_ms()
         how = await (push(client, order, from_ms) if order.kind == "job" else self._ask(order))
         self.ended[order.id] = Ended(how[0], from_ms, now_ms(), *how[1:])
+        if how[0] == "pushed":
+            await asyncio.gather(*(self._one(member, client) for member in order.members))
+        else:
+            self.ended.update({member.id: Ended("withheld", from_ms, now_ms()) for member in order.members})
 
     async def _ask(self, order):
         port = self.fleet.front_ports[order.front]

@@ -25,6 +25,7 @@ class Order:
 
     ``how`` a background job comes into its queue: ``plain`` by RPUSH; ``delayed``, ``twice``, ``chain`` by the script
     ``push``; ``unique`` by ``push_unique``; ``next`` by who has done the job ``after``, whose ``then`` it is;
+    ``member`` by ``push``, when its ``group`` was written, and ``end`` by who has done the last of its ``members``;
     ``scheduled`` by who fires its schedule, ``missed`` by who makes up for a firing that was missed. It is due
     ``in_ms`` after its push, and its result is kept for ``keep_ms``. Of those that are kept a push without an answer
     is repeated, and ``pushes`` times it is pushed in any case.
@@ -49,6 +50,8 @@ class Order:
     unique_while: str = "running"
     after: str = ""
     then: Order | None = None
+    group: str = ""
+    members: tuple[Order, ...] = ()
     # Of a firing: when, in milliseconds of Redis time.
     due_ms: int = 0
 

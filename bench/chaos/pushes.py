@@ -1,8 +1,9 @@
 """How a background job comes into its queue: by RPUSH, or by the scripts of the protocol; and how its push ended.
 
 A push ends as ``pushed``, ``refused`` (Redis said an error, so the job is not there), ``not_unique`` (another one holds
-its key, so it is not there either) or ``unknown`` (the answer was lost: the job is there or not). What the protocol
-lets repeat is repeated: a job that is kept is known by its record, however often it is pushed.
+its key, so it is not there either), ``unknown`` (the answer was lost: the job is there or not) or ``withheld`` (its
+group could not be written, so nobody pushed it). What the protocol lets repeat is repeated: a job that is kept is known
+by its record, however often it is pushed.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ async def push(client, order, from_ms):
     """Pushes a background job as its order says. ``from_ms`` is when; its due time counts from there."""
     if order.how == "plain":
         return await _attempt(client.rpush(order.key, frame(order)))
-    give, ended = (_push_unique if order.unique else _push), []
+    give, ended = (_open if order.members else _push_unique if order.unique else _push), []
     for _ in range(order.pushes):
         ended += [await give(client, order, from_ms)]
         for _ in range(REPEATS if order.keep_ms else 0):
@@ -60,6 +61,17 @@ async def _attempt(asked):
     return ("pushed",)
 
 
+async def _open(client, order, from_ms):
+    """Writes the group that an order ends. None of its jobs is pushed yet, so this may be repeated."""
+    group = f"tempest:{{{order.queue}}}:group:{order.members[0].group}"
+    ids = [member.id for member in order.members]
+    async with client.pipeline(transaction=True) as pipe:
+        about = {"then": frame(order, from_ms), "jobs": json.dumps(ids), "queued_at": from_ms}
+        pipe.hset(group, mapping=about).sadd(f"{group}:pending", *ids)
+        pipe.pexpire(group, RECORD_AGE_MS).pexpire(f"{group}:pending", RECORD_AGE_MS)
+        return await _attempt(pipe.execute())
+
+
 async def _push(client, order, from_ms):
     keys = [_place(order), _record(order)]
     words = ["", RECORD_AGE_MS, now_ms(), order.lane, "work", _due(order, from_ms), frame(order, from_ms)]
@@ -88,6 +100,8 @@ def frame(order, queued_at=None):
     job = _said(order) | ({"queued_at": queued_at} if queued_at else {})
     if order.unique:
         job |= {"unique": order.unique, "unique_while": order.unique_while}
+    if order.group:
+        job["group"] = f"{order.queue}:{order.group}"
     if order.then:
         job["then"] = [_said(order.then) | {"args": _args(order.then)}]
     return json.dumps(job | {"args": _args(order)})

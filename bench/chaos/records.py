@@ -13,11 +13,13 @@ OVER = {"done", "dead"}
 
 @dataclass(frozen=True)
 class Left:
-    """States of the records and the results, both by id; and the unique keys that somebody holds."""
+    """States of the records and the results, both by id; the unique keys that somebody holds; and the groups that are
+    there still."""
 
     states: dict = field(default_factory=dict)
     results: dict = field(default_factory=dict)
     held: tuple = ()
+    groups: tuple = ()
 
 
 async def read(client):
@@ -32,7 +34,9 @@ async def read(client):
         elif not name.endswith(":log"):
             states[name] = (await client.hget(key, "state") or b"").decode()
     held = [key.decode() async for key in client.scan_iter(f"tempest:{{{SDK}}}:unique:*", count=1_000)]
-    return Left(states, results, tuple(sorted(key.rsplit(":", 1)[1] for key in held)))
+    of_groups = [key.decode() async for key in client.scan_iter(f"tempest:{{{SDK}}}:group:*", count=1_000)]
+    groups = sorted({key.split(":")[3] for key in of_groups})
+    return Left(states, results, tuple(sorted(key.rsplit(":", 1)[1] for key in held)), tuple(groups))
 
 
 def _result(replies):
@@ -60,6 +64,8 @@ def judge(cases, known):
     for key in left.held:
         yield f"{key}: this unique key is held, and nobody holds it"
     for case in cases.values() if not known.forgetful_ms else ():
+        if case.is_done and case.order.members and case.order.members[0].group in left.groups:
+            yield f"{case.order.id}: it has ended its group, which is there still"
         if case.order.keep_ms and case.order.queue == SDK and (case.is_done or case.dead):
             yield from _judge_kept(case, left)
 
@@ -75,5 +81,6 @@ def _judge_kept(case, left):
 
 
 def result(order):
-    """What comes out of an order: its id, and what came out of the one before it."""
-    return f"{order.id} after {order.after}" if order.after else order.id
+    """What comes out of an order: its id, and what came out of the one before it, or of those of its group."""
+    before = order.after or "+".join(member.id for member in order.members)
+    return f"{order.id} after {before}" if before else order.id

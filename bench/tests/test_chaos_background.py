@@ -230,6 +230,59 @@ def test_a_chain_that_redis_forgot_is_told_apart():
     assert is_good(given).forgotten["lost"] == [80]
 
 
+# --- groups
+
+MEMBERS = tuple(order(name, how="member", group="g") for name in ("m1", "m2"))
+END = order("e", how="end", members=MEMBERS)
+BOTH = [*run(10_010, 10_020, name="m1"), *run(10_010, 10_050, name="m2")]
+
+
+def test_a_group_ends_when_all_its_jobs_are_done():
+    given = is_good(account(END, *MEMBERS, evidence=[*BOTH, *run(10_060, 10_070, name="e")]))
+    assert given.kinds == {"member": 2, "end": 1}
+    # One that was killed twice, and one whose stopped worker counted it.
+    late = [*run(10_010, 10_020, name="m1"), *run(10_010, 10_050, name="m2"), *run(10_055, 10_090, 2, "m2")]
+    is_good(account(END, *MEMBERS, evidence=[*late, *run(10_060, 10_070, name="e")]))
+
+
+def test_a_group_waits_for_a_job_that_is_dead_or_never_came():
+    one = run(10_010, 10_020, name="m1")
+    given = is_good(account(END, *MEMBERS, evidence=one, dead=died(12_000, "m2")))
+    assert given.outcomes["job never pushed: its group is not done"] == 1
+    cut = {"m2": Ended("unknown", FROM_MS, TO_MS)}
+    given = is_good(account(END, *MEMBERS, evidence=one, ended=cut))
+    assert given.outcomes["job never pushed: its group is not done"] == 1
+    # It died between its count and its ack, or before both.
+    is_good(account(END, *MEMBERS, evidence=BOTH, dead=died(12_000, "m2")))
+    is_good(account(END, *MEMBERS, evidence=[*BOTH, *run(10_060, 10_070, name="e")], dead=died(12_000, "m2")))
+
+
+def test_a_group_that_could_not_be_written_is_nobodys_loss():
+    ended = {"e": Ended("unknown", FROM_MS, TO_MS)} | {m.id: Ended("withheld", FROM_MS, TO_MS) for m in MEMBERS}
+    given = is_good(account(END, *MEMBERS, ended=ended))
+    assert given.outcomes["job never pushed: its group was not written"] == 2
+
+
+def test_an_end_that_is_lost_or_comes_early_or_twice_is_found():
+    [lost] = account(END, *MEMBERS, evidence=BOTH).lost
+    assert lost.startswith("e: pushed, never started")
+    [wrong] = account(END, *MEMBERS, evidence=[*BOTH, *run(10_030, 10_040, name="e")]).wrong
+    assert "its group was not done yet" in wrong
+    given = account(END, *MEMBERS, evidence=[*run(10_010, 10_020, name="m1"), *run(10_060, 10_070, name="e")])
+    assert any("m2 of its group was not done" in one for one in given.wrong)
+    twice = [*run(10_060, 10_070, name="e"), *run(10_080, 10_090, name="e")]
+    [wrong] = account(END, *MEMBERS, evidence=[*BOTH, *twice]).wrong
+    assert "attempt 1 was started twice" in wrong
+
+
+def test_a_group_that_redis_forgot_is_told_apart():
+    given = account(END, *MEMBERS, evidence=BOTH, forgetful_ms=(10_100,))
+    assert is_good(given).forgotten["lost"] == [50]
+    # The last job was pushed and done in its last moments: the group waits for it again.
+    ended = [*BOTH, *run(10_060, 10_070, name="e")]
+    is_good(account(END, *MEMBERS, evidence=ended, left=Left(groups=("g",)), forgetful_ms=(10_100,)))
+
+
 # --- schedules
 
 
@@ -321,6 +374,19 @@ def test_what_is_left_as_it_is_to_be_is_good(given):
         ("nothing: there is none", account(KEPT, evidence=DONE, left=Left({}, {"j": "j"}))),
         ("its result is 'k'", account(KEPT, evidence=DONE, left=Left({"j": "done"}, {"j": "k"}))),
         ("its result is None", account(KEPT, evidence=DONE, left=Left({"j": "done"}))),
+        (
+            "e: its result is 'e after m1'",
+            account(
+                order("e", how="end", members=MEMBERS, keep_ms=9),
+                *MEMBERS,
+                evidence=[*BOTH, *run(10_060, 10_070, name="e")],
+                left=Left({"e": "done"}, {"e": "e after m1"}),
+            ),
+        ),
+        (
+            "it has ended its group, which is there still",
+            account(END, *MEMBERS, evidence=[*BOTH, *run(10_060, 10_070, name="e")], left=Left(groups=("g",))),
+        ),
         ("this unique key is held", account(GONE, evidence=DONE, left=Left(held=("k",)))),
         (
             "its result is 's'",
@@ -344,7 +410,15 @@ def test_the_same_seed_gives_the_same_background_jobs_of_every_kind():
     made = list(background(3, 60, 10))
     assert made == list(background(3, 60, 10))
     assert made != list(background(4, 60, 10))
-    assert set(Counter(one.how for one in made)) == {"delayed", "twice", "chain", "next", "unique"}
+    assert set(Counter(one.how for one in made)) == {
+        "delayed",
+        "twice",
+        "chain",
+        "next",
+        "unique",
+        "member",
+        "end",
+    }
     assert len({one.id for one in made}) == len(made)
     assert all(200 <= one.in_ms <= 8_000 for one in made if one.how == "delayed")
     assert all(one.keep_ms for one in made if one.pushes > 1)
@@ -360,6 +434,16 @@ def test_two_or_more_want_a_key_at_once_and_it_is_held_in_one_way():
     rounds = Counter(one.id.partition(".")[0] for one in unique)
     assert min(rounds.values()) >= 2
     assert all(one.unique.startswith(one.unique_while) for one in unique)
+
+
+def test_a_group_has_its_jobs_and_is_named_in_each():
+    made = list(background(3, 60, 10))
+    ends = [one for one in made if one.members]
+    assert sorted(m.id for end in ends for m in end.members) == sorted(one.id for one in made if one.group)
+    assert all(2 <= len(end.members) <= 6 for end in ends)
+    member = ends[0].members[0]
+    assert json.loads(pushes.frame(member))["group"] == f"sdk:{member.group}"
+    assert all(one.attempts > 1 and one.keep_ms for one in made if one.group)
 
 
 def test_a_frame_says_what_its_order_says():

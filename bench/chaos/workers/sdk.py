@@ -44,7 +44,10 @@ def request(request, context):
 def work(order, context):
     order["id"] = context.id
     carry_out(order, context.attempt)
-    return context.id if context.input is None else f"{context.id} after {context.input}"
+    before = context.input
+    if isinstance(before, list):
+        before = "+".join("nothing" if each is None else each for each in before)
+    return context.id if before is None else f"{context.id} after {before}"
 
 
 if __name__ == "__main__":

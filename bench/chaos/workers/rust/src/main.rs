@@ -54,6 +54,26 @@ struct Order {
     fails: u64,
 }
 
+/// What came out of the job before one, or of those of its group.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Before {
+    One(String),
+    Group(Vec<Option<String>>),
+}
+
+impl std::fmt::Display for Before {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(result) => f.write_str(result),
+            Self::Group(results) => {
+                let results = results.iter().map(|result| result.as_deref().unwrap_or("nothing"));
+                f.write_str(&results.collect::<Vec<_>>().join("+"))
+            }
+        }
+    }
+}
+
 impl Order {
     /// `/QUEUE/ID?ms=5&payload=…`, the payload in the body if there is one.
     fn of(request: &Request) -> Option<Self> {
@@ -72,9 +92,9 @@ impl Order {
         self
     }
 
-    /// Gives its id, and what came out of the job before it if there is one.
+    /// Gives its id, and what came out of the job before it, or of those of its group, if there is one.
     async fn carry_out_job(&self, context: &Context, evidence: &Evidence) -> Result<String, Failed> {
-        let before: Option<String> = context.input()?;
+        let before: Option<Before> = context.input()?;
         self.carry_out(context.attempt(), evidence).await?;
         Ok(before.map_or_else(|| self.id.clone(), |before| format!("{} after {before}", self.id)))
     }
