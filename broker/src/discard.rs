@@ -1,4 +1,5 @@
-//! Removes jobs for good: out of a lane or a shelf, with all that is known of them (script `discard`).
+//! Removes jobs for good: out of a lane or a shelf, with all that is known of them (script `discard`), and
+//! out of their groups.
 
 use bytes::Bytes;
 use tempest_protocol::{Job, Queue, Tag};
@@ -31,9 +32,9 @@ pub(crate) enum Place<'a> {
 }
 
 impl Broker {
-    /// Removes jobs. Says of each whether it was there.
+    /// Removes jobs, then counts them as over in their groups. Says of each whether it was there.
     ///
-    /// Errors: Redis is away or refuses.
+    /// Errors: Redis is away or refuses; they may have been removed and not counted.
     pub(crate) async fn run_discard(&self, discard: &Discard<'_>) -> Result<Vec<bool>, Error> {
         if discard.jobs.is_empty() {
             return Ok(Vec::new());
@@ -54,7 +55,11 @@ impl Broker {
         }
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         let removed = self.scripts().discard.value(self, &Run { keys: &keys, args: &args }).await?;
-        Ok(read::<Vec<u64>>(Ok(removed))?.into_iter().map(|removed| removed == 1).collect())
+        let removed: Vec<_> =
+            read::<Vec<u64>>(Ok(removed))?.into_iter().map(|removed| removed == 1).collect();
+        let gone = discard.jobs.iter().zip(&removed).filter(|(_, is_removed)| **is_removed);
+        self.leave_groups(gone.filter_map(|((_, job), _)| *job)).await?;
+        Ok(removed)
     }
 
     /// Removes a job that waits or is to run later from where it was seen, with all that is known of it. False: it is there

@@ -229,7 +229,7 @@ impl Broker {
                 if job.is_err() {
                     self.stats().bad_jobs.count();
                 }
-                self.conclude(queue, fate).await
+                self.conclude(queue, job.as_ref().ok(), fate).await
             }
             _ => Ok(Recovered::default()),
         }
@@ -240,13 +240,18 @@ impl Broker {
         job.envelope.id.as_ref().is_some_and(|id| mode.drops(id) || self.cancelled().has(id))
     }
 
-    /// Counts what was done, and tells whoever waited.
-    async fn conclude(&self, queue: &Queue, fate: Fate) -> Result<Recovered, Error> {
+    /// Counts what was done, and tells whoever waited: a client, or the group of a job that was cancelled.
+    async fn conclude(&self, queue: &Queue, job: Option<&Job>, fate: Fate) -> Result<Recovered, Error> {
         let mut recovered = Recovered::default();
         match fate {
             Fate::Requeue(_) => recovered.requeued = 1,
             Fate::Bury(_) => recovered.buried = 1,
-            Fate::Drop => recovered.dropped = 1,
+            Fate::Drop => {
+                recovered.dropped = 1;
+                if let Err(error) = self.leave_groups(job).await {
+                    warn!(%queue, %error, "could not count a cancelled job in its group, which waits until it expires");
+                }
+            }
             Fate::Answer { reply_to, reply } => {
                 recovered.answered = 1;
                 // The job is gone from Redis already: its client hears nothing until its deadline, not never.

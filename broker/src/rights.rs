@@ -199,7 +199,7 @@ fn on_jobs(keys: &Keys, queue: &Queue) -> Vec<Right> {
         (WORKER | KEEPER, READ, &["HGET", &limits, "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HSET", &limits, "x", "x"]),
         (CALLER | FRONT | SUPERVISOR, WRITE, &["HDEL", &limits, "x"]),
-        (WORKER | KEEPER | INSPECTOR, READ, &["SCARD", &running]),
+        (WORKER | CALLER | KEEPER | INSPECTOR, READ, &["SCARD", &running]),
         (WORKER | KEEPER, READ, &["SISMEMBER", &running, "x"]),
         (WORKER, READ, &["SMISMEMBER", &running, "x"]),
         (WORKER, WRITE, &["SET", &swept, "1", "NX", "PX", "1"]),

@@ -137,6 +137,17 @@ pub fn following(job: &Job, result: &Raw, now_ms: u64, keys: &Keys) -> Result<Op
     Ok(Some(Following { queue: queue.map(Queue::new).transpose()?, job }))
 }
 
+/// The result of a job as its group keeps it: in JSON.
+///
+/// Errors: `bad_job`: JSON cannot hold it; `too_deep`: the job that ends the group cannot.
+pub fn for_group(result: &Raw) -> Result<Raw, Error> {
+    let result = result.to_encoding(Encoding::Json)?;
+    let input =
+        [&b"{\"input\":"[..], &list(Encoding::Json, std::slice::from_ref(result.bytes())), b"}"].concat();
+    frame::fields(&input, frame::ExtIn::Any)?;
+    Ok(result)
+}
+
 /// The job that ends a group, with the results of its jobs in their order as `input`: JSON texts, null where there is none.
 ///
 /// Errors: those of decoding: it is no job.

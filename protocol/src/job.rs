@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    Action, Background, Code, Encoding, Error, Holds, HttpRequest, JobId, Keys, Raw, Tag,
+    Action, Background, Code, Encoding, Error, Group, Holds, HttpRequest, JobId, Keys, Queue, Raw, Tag,
     background::{group_of, list_of_maps},
     field::{Field, fields},
     frame::{self, ExtIn},
@@ -118,6 +118,12 @@ impl Envelope {
     pub fn unique_at_end(&self) -> Option<&Tag> {
         let background = self.background.as_ref()?;
         background.unique.as_ref().filter(|_| background.unique_while != Holds::Time)
+    }
+
+    /// The group that waits for it, and the queue that lies in: of a background job with an id.
+    pub fn member_of(&self) -> Option<&(Queue, Group)> {
+        let background = self.background.as_ref().filter(|_| self.id.is_some() && self.reply_to.is_none())?;
+        background.group.as_ref()
     }
 
     /// Whether its deadline has passed at `now_ms` in Redis time.

@@ -25,7 +25,7 @@ mod scan;
 pub mod scripts;
 mod writer;
 
-pub use background::{Background, Following, Holds, chain, completing, following};
+pub use background::{Background, Following, Holds, chain, completing, following, for_group};
 pub use backoff::{Backoff, RECONNECT, RETRY};
 pub use code::{Code, Error};
 pub use event::Event;

@@ -75,6 +75,8 @@ pub const LOG_LINES_MAX: usize = 1_000;
 pub const LOG_LINE_BYTES_MAX: usize = 4 << 10;
 /// Jobs in one group.
 pub const GROUP_JOBS_MAX: usize = 10_000;
+/// Results of all jobs of one group together, in bytes of JSON.
+pub const GROUP_RESULTS_BYTES_MAX: usize = 16 << 20;
 /// Time between two firings of a schedule.
 pub const EVERY_MIN: Duration = Duration::from_millis(100);
 /// A firing of a schedule that is later than this was missed.

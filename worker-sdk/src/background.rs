@@ -3,7 +3,8 @@
 
 use tempest_broker::{Began, Broker, End, Error, NewJob, Pushed, RunList};
 use tempest_protocol::{
-    Code, Content, Encoding, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following, limits,
+    Code, Content, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following, for_group,
+    limits,
 };
 use tracing::{debug, warn};
 
@@ -28,7 +29,7 @@ pub(crate) async fn begin(shared: &Shared, run: &RunList, job: &Job, since: &Sin
 
 /// How a job ends that is done.
 ///
-/// Errors: what comes after it is no job.
+/// Errors: what comes after it is no job; its group cannot hold its result.
 pub(crate) fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<Settling, Failed> {
     let (timing, done_at_ms) = (since.timing(), shared.broker.now_ms());
     let result = match &content {
@@ -37,7 +38,7 @@ pub(crate) fn done(shared: &Shared, job: &Job, since: &Since, content: Content) 
     };
     let next = following(job, &result, done_at_ms, shared.broker.keys());
     let next = next.map_err(|error| Failed::coded(Code::BadJob, format!("then: {}", error.detail())))?;
-    let after = After::of(job, next, &result);
+    let after = After::of(job, next, &result)?;
     let end = End::Done { reply: kept(job, content, Some(timing)), done_at_ms, work_us: timing.work_us };
     Ok(Settling::End { job: Box::new(job.clone()), end, after })
 }
@@ -71,52 +72,40 @@ pub(crate) struct After {
 }
 
 impl After {
-    fn of(job: &Job, next: Option<Following>, result: &Raw) -> Self {
-        let group = job.envelope.background.as_ref().and_then(|background| background.group.clone());
-        let counted = group.zip(job.envelope.id.clone()).map(|(group, id)| {
-            let json = result.to_encoding(Encoding::Json).unwrap_or_else(|_| Raw::null(Encoding::Json));
-            (group, id, json)
-        });
-        Self { next: next.map(Box::new), group: counted }
+    /// Errors: the group of the job cannot hold its result.
+    fn of(job: &Job, next: Option<Following>, result: &Raw) -> Result<Self, Failed> {
+        let counted = |(group, id): (&(Queue, Group), &JobId)| match for_group(result) {
+            Ok(result) => Ok((group.clone(), id.clone(), result)),
+            Err(error) => Err(Failed::coded(Code::BadJob, format!("group: {}", error.detail()))),
+        };
+        let group = job.envelope.member_of().zip(job.envelope.id.as_ref()).map(counted).transpose()?;
+        Ok(Self { next: next.map(Box::new), group })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.next.is_none() && self.group.is_none()
     }
 
-    /// Pushes the next job of a chain, and counts the job in its group.
+    /// Counts the job in its group, and pushes the next one of its chain. In this order: what its group cannot hold is
+    /// dead, and a dead job has its chain with it.
     ///
-    /// Errors: Redis is away or refuses; do it again.
+    /// Errors: `too_large`: its result does not fit into its group; Redis is away or refuses: do it again.
     pub(crate) async fn carry_out(&self, broker: &Broker, queue: &Queue) -> Result<(), Error> {
-        if let Some(next) = &self.next {
-            let queue = next.queue.as_ref().unwrap_or(queue);
-            broker.announce(std::slice::from_ref(queue)).await?;
-            match NewJob::of(&next.job) {
-                Some(job) => {
-                    if broker.enqueue(queue, &[job]).await?.contains(&Pushed::NoRoom) {
-                        return Err(Error::QueueFull { queue: queue.to_string() });
-                    }
-                }
-                None => {
-                    let lane = next.job.envelope.lane;
-                    broker
-                        .push_soon(queue, lane, next.job.frame(), &Default::default())
-                        .answer()
-                        .await
-                        .map(drop)?;
-                }
-            }
+        if let Some((group, id, result)) = &self.group {
+            broker.count_in_group(group, id, result).await?;
         }
-        match &self.group {
-            Some((group, id, result)) => match broker.count_in_group(group, id, result).await {
-                // The job that ends the group is broken: nothing that is done here again would mend it.
-                Err(Error::Wire(error)) => {
-                    warn!(%id, %error, "the job that ends the group of this one is none");
-                    Ok(())
-                }
-                counted => counted,
+        let Some(next) = &self.next else { return Ok(()) };
+        let queue = next.queue.as_ref().unwrap_or(queue);
+        broker.announce(std::slice::from_ref(queue)).await?;
+        match NewJob::of(&next.job) {
+            Some(job) => match broker.enqueue(queue, &[job]).await?.contains(&Pushed::NoRoom) {
+                true => Err(Error::QueueFull { queue: queue.to_string() }),
+                false => Ok(()),
             },
-            None => Ok(()),
+            None => {
+                let (lane, frame) = (next.job.envelope.lane, next.job.frame());
+                broker.push_soon(queue, lane, frame, &Default::default()).answer().await.map(drop)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use tempest_protocol::{Code, Content, Error as WireError, Failure, Group, JobId,
 
 use crate::{
     Push,
-    push::{push, push_many},
+    push::{Made, push, push_many},
 };
 
 /// Pushes background jobs and looks after them. Cheap to clone; all clones share the connections.
@@ -72,11 +72,16 @@ impl Client {
         push_many(&self.broker, jobs).await
     }
 
-    /// Runs jobs in parallel, and another one when all of them are done, with the list of their results as input. Gives
-    /// the id of that one.
+    /// Runs jobs in parallel, and another one when all of them are over, with the list of their results as input, which have
+    /// at most 16 MiB together: of one that somebody has removed it is null. A dead job keeps the other one waiting, 30 days
+    /// at most, until somebody has it run again or deletes it. Gives the id of the other one.
     ///
-    /// Errors: `bad_job`: none, or more than 10,000; as for [`Client::push`].
+    /// Errors: `bad_job`: none, or more than 10,000, or one with a unique key; as for [`Client::push`]: then the other one
+    /// never comes, but jobs may have been pushed.
     pub async fn group(&self, jobs: Vec<Push>, then: Push) -> Result<JobId, Error> {
+        if jobs.iter().any(Push::is_unique) {
+            return Err(WireError::new(Code::BadJob, "a job of a group has no unique key").into());
+        }
         let now_ms = self.broker.now_ms();
         let then = then.made(now_ms)?;
         let group = Group::new(uuid::Uuid::now_v7().to_string())?;
@@ -85,8 +90,20 @@ impl Client {
         let ids: Vec<_> = made.iter().map(|made| made.job.id().clone()).collect();
         self.broker.announce(std::slice::from_ref(&then.queue)).await?;
         self.broker.open_group(&then.queue, &group, &ids, then.job.frame()).await?;
-        self.push_many(jobs).await?;
+        if let Err(error) = self.push_all(jobs, &made).await {
+            self.broker.forget_group(&then.queue, &group).await?;
+            return Err(error);
+        }
         Ok(then.job.id().clone())
+    }
+
+    /// Pushes many, all of them.
+    async fn push_all(&self, jobs: Vec<Push>, made: &[Made]) -> Result<(), Error> {
+        let pushed = self.push_many(jobs).await?;
+        match pushed.iter().zip(made).find(|((_, pushed), _)| *pushed == Pushed::NoRoom) {
+            Some((_, made)) => Err(Error::QueueFull { queue: made.queue.to_string() }),
+            None => Ok(()),
+        }
     }
 
     /// What is known of a job; none if there is no such one, or nothing of it is kept.

@@ -124,6 +124,10 @@ impl Push {
         self
     }
 
+    pub(crate) fn is_unique(&self) -> bool {
+        self.unique.is_some()
+    }
+
     pub(crate) fn grouped(mut self, queue: &Queue, group: &Group) -> Self {
         self.background.group = Some((queue.clone(), group.clone()));
         self

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempest_broker::{Acked, Broker, End, Error, Settled, Traces, Trouble};
-use tempest_protocol::{Code, Content, Failure, Job, JobId, Lane, Reply, dead, limits};
+use tempest_protocol::{Code, Content, Envelope, Failure, Job, JobId, Lane, Reply, dead, limits};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
-    background::After,
+    background::{self, After},
     running::Since,
     shared::{Held, Next, Shared},
 };
@@ -45,23 +45,25 @@ impl Settling {
         Self::End { job: Box::new(job.clone()), end, after: After::default() }
     }
 
-    /// The same; or, if what comes before the end of a job was refused time and again (its account may not write to that
-    /// queue, a key has a wrong type), `dead`, where a human finds why.
-    fn unless_refused(self, broker: &Broker, error: &Error, failures: u32) -> Self {
+    /// What is done instead if what comes before the end of a job cannot be: `dead`, where a human finds why. Its group has
+    /// no room for its result, or that was refused time and again (its account may not write to that queue, a key has a
+    /// wrong type). None: it is tried again.
+    fn instead(&self, broker: &Broker, error: &Error, failures: u32) -> Option<Self> {
+        let Self::End { job, after, .. } = self else { return None };
+        let failure = refusal(error, failures).filter(|_| !after.is_empty())?;
+        let Envelope { id, action, .. } = &job.envelope;
+        warn!(?id, %action, code = failure.code, why = failure.message, "a job that ended well goes to dead");
+        let died_ms = broker.now_ms();
+        let member = dead::dead(job, &failure, died_ms);
+        let reply = background::kept(job, Content::Error(failure), None);
+        Some(Self::background(job, End::Dead { member, reply, died_ms }))
+    }
+
+    /// The job, if it is to leave its group when it is gone: nothing came out of it.
+    fn leaver(&self) -> Option<&Job> {
         match self {
-            Self::End { job, after, .. }
-                if failures >= REFUSALS_MAX
-                    && !after.is_empty()
-                    && matches!(error.trouble(), Trouble::Operator | Trouble::Final)
-                    && !matches!(error, Error::QueueFull { .. }) =>
-            {
-                let failure =
-                    Failure::new(Code::BadJob, format!("what comes after it cannot be pushed: {error}"));
-                let died_ms = broker.now_ms();
-                let member = dead::dead(&job, &failure, died_ms);
-                Self::background(&job, End::Dead { member, reply: None, died_ms })
-            }
-            same => same,
+            Self::End { job, end: End::Gone, .. } => job.envelope.member_of().map(|_| &**job),
+            _ => None,
         }
     }
 
@@ -89,6 +91,21 @@ impl Settling {
             Self::End { end, .. } => matches!(end, End::Gone),
             Self::Restart { .. } | Self::Undecodable { .. } => false,
         }
+    }
+}
+
+/// Why what comes before the end of a job will not be done, if that is sure.
+fn refusal(error: &Error, failures: u32) -> Option<Failure> {
+    let is_final = matches!(error.trouble(), Trouble::Operator | Trouble::Final);
+    match error {
+        Error::Wire(error) if error.code() == Code::TooLarge => {
+            Some(Failure::new(error.code(), error.detail()))
+        }
+        Error::QueueFull { .. } => None,
+        _ if is_final && failures >= REFUSALS_MAX => {
+            Some(Failure::new(Code::BadJob, format!("what comes after it cannot be pushed: {error}")))
+        }
+        _ => None,
     }
 }
 
@@ -132,18 +149,44 @@ pub(crate) async fn settle(shared: &Shared, held: Held, settling: Settling) -> N
         }
         Settling::Ack { traces } => ack(shared, held, traces).await,
         other => {
-            let (mut failures, mut settling) = (0, other);
-            while let Err(error) = try_once(&shared.broker, &held, &settling).await {
-                pause(&shared.broker, &error, &mut failures).await;
-                settling = settling.unless_refused(&shared.broker, &error, failures);
-            }
-            settled(&shared.broker, failures);
+            carry_out(&shared.broker, &held, other).await;
             Next::Unasked
         }
     }
 }
 
-async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(), Error> {
+async fn carry_out(broker: &Broker, held: &Held, mut settling: Settling) {
+    let mut failures = 0;
+    let acked = loop {
+        match try_once(broker, held, &settling).await {
+            Ok(acked) => break acked,
+            Err(error) => match settling.instead(broker, &error, failures + 1) {
+                Some(instead) => settling = instead,
+                None => pause(broker, &error, &mut failures).await,
+            },
+        }
+    };
+    settled(broker, failures);
+    // What is found to be taken away after a failure was removed by the try whose answer was lost.
+    if let Some(job) = settling.leaver().filter(|_| acked == Acked::Done || failures > 0) {
+        leave_group(broker, job).await;
+    }
+}
+
+/// Counts a job that was removed in its group; what refuses that for good is not waited for.
+async fn leave_group(broker: &Broker, job: &Job) {
+    let mut failures = 0;
+    while let Err(error) = broker.leave_groups([job]).await {
+        if refusal(&error, failures + 1).is_some() {
+            warn!(id = ?job.envelope.id, %error, "a cancelled job is not counted in its group, which waits until it expires");
+            break;
+        }
+        pause(broker, &error, &mut failures).await;
+    }
+    settled(broker, failures);
+}
+
+async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<Acked, Error> {
     let Held { run, frame, .. } = held;
     match settling {
         Settling::End { job, end, after } => {
@@ -156,7 +199,6 @@ async fn try_once(broker: &Broker, held: &Held, settling: &Settling) -> Result<(
         Settling::Undecodable { member, died_ms } => broker.bury(run, frame, member, *died_ms).await,
         Settling::Ack { .. } | Settling::Reply { .. } => broker.ack(run, frame).await,
     }
-    .map(drop)
 }
 
 /// Acks a job, and takes the next one behind it if it may. That is asked for once at most, and not when the job may have

@@ -81,3 +81,23 @@ async fn whoever_pushes_looks_after_jobs() {
         scene.denied_nothing();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_removes_a_job_ends_the_group_of_which_it_was_the_last() {
+    for role in [Role::Caller, Role::Front, Role::Supervisor, Role::Up] {
+        let scene = Scene::start().await;
+        let then = r#"{"id":"end","action":"sum","lane":"high"}"#;
+        for command in [
+            &["HSET", "tempest:{mail}:group:g", "then", then, "jobs", r#"["a"]"#][..],
+            &["SADD", "tempest:{mail}:group:g:pending", "a"],
+            &["RPUSH", "tempest:{mail}", r#"{"id":"a","action":"send","group":"mail:g"}"#],
+        ] {
+            scene.server.run(command);
+        }
+        let normal = Purge { lanes: vec![Lane::Normal], ..Purge::default() };
+        let broker = scene.broker(role).await;
+        assert_eq!(broker.purge(&queue(), &normal).await.expect("purged").waiting, 1, "{role:?}");
+        assert_eq!(scene.server.cli("LLEN tempest:{mail}:high").integer(), 1, "{role:?}");
+        scene.denied_nothing();
+    }
+}

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tempest_broker::{Broker, End, Mode, NewJob, Pushed, State};
-use tempest_protocol::{Encoding, Failure, Group, Job, JobId, Keys, Queue, Raw, dead};
+use tempest_protocol::{Code, Encoding, Failure, Group, Job, JobId, Keys, Queue, Raw, dead, limits};
 
 use crate::{
     scene::{broker, dead as dead_jobs, hasty_keeper, hold, list, queue, register},
@@ -212,7 +212,7 @@ async fn a_group_ends_once_however_often_its_last_job_is_counted() {
     let [hash, pending, results] =
         [keys.group(&group.0, &group.1), keys.pending(&group.0, &group.1), keys.results(&group.0, &group.1)];
     let count = tempest_protocol::scripts::COUNT;
-    assert_eq!(server.run(&["EVAL", count, "3", &hash, &pending, &results, "a", "1"]).integer(), 0);
+    assert_eq!(server.run(&["EVAL", count, "3", &hash, &pending, &results, "a", "1", "99"]).integer(), 0);
     for _ in 0..3 {
         broker.count_in_group(&group, &id("a"), &result(1)).await.expect("counted");
     }
@@ -221,6 +221,57 @@ async fn a_group_ends_once_however_often_its_last_job_is_counted() {
     let ends: serde_json::Value = serde_json::from_str(&pushed[0]).expect("JSON");
     assert_eq!((&ends["id"], &ends["input"]), (&"end".into(), &serde_json::json!([1, 2])));
     assert_eq!(state(&broker, "end").await, Some(State::Waiting));
+}
+
+/// Found by reading: up to 10,000 results of any size became one job.
+#[tokio::test]
+async fn a_result_that_does_not_fit_into_its_group_is_not_counted() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    let group = (queue(), Group::new("g").expect("a name"));
+    let then = Bytes::from_static(br#"{"id":"end","action":"sum"}"#);
+    broker.open_group(&group.0, &group.1, &[id("a"), id("b"), id("c")], &then).await.expect("opened");
+    let text = |bytes: usize| Raw::encode(Encoding::Json, &"x".repeat(bytes - 2)).expect("JSON");
+    let half = limits::GROUP_RESULTS_BYTES_MAX / 2;
+    broker.count_in_group(&group, &id("a"), &text(half)).await.expect("counted");
+    for bytes in [half + 1, limits::GROUP_RESULTS_BYTES_MAX + 1] {
+        let error = broker.count_in_group(&group, &id("b"), &text(bytes)).await.expect_err("no room");
+        assert_eq!(error.code(), Code::TooLarge, "{error}");
+        assert!(error.to_string().contains("group q:g"), "{error}");
+    }
+    broker.count_in_group(&group, &id("a"), &text(half + 1)).await.expect("it is counted already");
+    broker.count_in_group(&group, &id("b"), &text(half)).await.expect("it fits to the byte");
+    let error = broker.count_in_group(&group, &id("c"), &text(2)).await.expect_err("no room");
+    assert_eq!(error.code(), Code::TooLarge);
+    assert_eq!(server.cli("SMEMBERS tempest:{q}:group:g:pending").list(), [b"c"]);
+    assert_eq!(list(&server, "tempest:{q}"), [""; 0]);
+    let removed = decoded(r#"{"id":"c","action":"a","group":"q:g"}"#);
+    broker.leave_groups([&removed]).await.expect("left");
+    let ends: serde_json::Value = serde_json::from_str(&list(&server, "tempest:{q}")[0]).expect("JSON");
+    let lengths: Vec<_> = (0..3).map(|at| ends["input"][at].as_str().map(str::len)).collect();
+    assert_eq!(lengths, [Some(half - 2), Some(half - 2), None]);
+}
+
+/// A worker that was ended because its job was cancelled counts it no more.
+#[tokio::test]
+async fn a_cancelled_job_that_its_worker_did_not_end_leaves_its_group_in_recovery() {
+    let server = Server::start();
+    let broker = broker(server.url()).await;
+    let group = Group::new("g").expect("a name");
+    let then = Bytes::from_static(br#"{"id":"end","action":"sum"}"#);
+    broker.open_group(&queue(), &group, &[id("gone"), id("again")], &then).await.expect("opened");
+    register(&server, "h-1-abc.0", true);
+    for name in ["gone", "again"] {
+        hold(&server, "h-1-abc.0", format!(r#"{{"id":"{name}","action":"a","group":"q:g"}}"#).as_bytes());
+    }
+    broker.recover_tag("abc", CAUSE, Mode::Drop(&[id("gone")])).await.expect("recovered");
+    assert_eq!(server.cli("SMEMBERS tempest:{q}:group:g:pending").list(), [b"again"]);
+    register(&server, "h-1-abc.0", true);
+    hold(&server, "h-1-abc.0", br#"{"id":"again","action":"a","group":"q:g"}"#);
+    server.cli("DEL tempest:{q}");
+    broker.recover_tag("abc", CAUSE, Mode::Drop(&[id("again")])).await.expect("recovered");
+    let ends: serde_json::Value = serde_json::from_str(&list(&server, "tempest:{q}")[0]).expect("JSON");
+    assert_eq!((&ends["id"], &ends["input"]), (&"end".into(), &serde_json::json!([null, null])));
 }
 
 /// Jobs that were set aside for a key do not wait for ever when whoever ran the others died.

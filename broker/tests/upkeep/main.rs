@@ -3,6 +3,7 @@
 #[path = "../support/server.rs"]
 mod server;
 
+mod groups;
 mod limits;
 mod lineup;
 mod purge;

@@ -157,6 +157,20 @@ def large(args: int) -> str:
     return "x" * args
 
 
+@worker.on("nest")
+def nest(args: int) -> Any:
+    """A list in a list, so deep."""
+    inner: Any = None
+    for _ in range(args):
+        inner = [inner]
+    return inner
+
+
+@worker.on("lengths")
+def lengths(args: Any, context: Context) -> list[int | None]:
+    return [None if each is None else len(each) for each in context.input]
+
+
 @worker.on("unsayable")
 def unsayable(args: Any) -> object:
     return object()

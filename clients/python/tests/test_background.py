@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import Process, Proxy, Server, until
-from tempest import CallFailed, Client, Draft, NoSuchJob, NotUnique, Record, chain
+from tempest import CallFailed, Client, Draft, Group, NoSuchJob, NotUnique, Record, chain
 from tempest.limits import DEAD_AGE_MS, SHORT_JOB_S
 
 Start = Callable[..., Process]
@@ -367,6 +367,103 @@ def test_a_group_waits_for_a_job_that_is_tried_again(server: Server, client: Cli
     due_now(server)
     until(lambda: client.job("default", group.then))
     assert client.result("default", group.then, timeout_s=10)["input"] == [1, "at last"]
+
+
+def pending(server: Server, group: Group) -> set[str]:
+    """The jobs that the group waits for."""
+    return {each.decode() for each in server.redis.smembers(f"{LANE}:group:{group.id}:pending")}
+
+
+def test_a_job_that_is_cancelled_while_it_runs_leaves_its_group(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url, TEMPEST_CONCURRENCY="3")
+    drafts = [Draft("waiting", 60, id="c1"), Draft("echo", 7), Draft("waiting", 60, id="c2")]
+    group = client.group("default", drafts, Draft("input", keep_s=60))
+    until(lambda: marks() == ["begin", "begin"] and pending(server, group) == {"c1", "c2"})
+    server.redis.publish(f"{LANE}:control", "cancel c1")
+    until(lambda: pending(server, group) == {"c2"})
+    assert client.job("default", group.then) is None
+    server.redis.publish(f"{LANE}:control", "cancel c2")
+    record(client, group.then, "done")
+    assert client.result("default", group.then, timeout_s=10)["input"] == [None, 7, None]
+    until(lambda: left(server) == {f"{LANE}:job:{group.then}", f"{LANE}:job:{group.then}:result"})
+
+
+def test_a_job_that_was_cancelled_before_it_is_claimed_leaves_its_group(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url)
+    client.push("default", "waiting", 60, id="c0")
+    until(lambda: marks() == ["begin"])
+    group = client.group("default", [Draft("waiting", 60, id="c1")], Draft("input", keep_s=60))
+    server.redis.publish(f"{LANE}:control", "cancel c1")
+    server.redis.publish(f"{LANE}:control", "cancel c0")
+    record(client, group.then, "done")
+    assert client.result("default", group.then, timeout_s=10)["input"] == [None]
+    assert marks().count("begin") == 1
+
+
+@pytest.mark.parametrize("cut", [b"SREM", b"SCARD"])
+def test_who_leaves_a_group_does_so_again_when_the_answer_was_cut(
+    server: Server, proxy: Proxy, client: Client, start: Start, marks: Marks, cut: bytes
+) -> None:
+    start(proxy.url)
+    group = client.group("default", [Draft("waiting", 60, id="c1")], Draft("input", keep_s=60))
+    until(lambda: marks() == ["begin"])
+    proxy.cut_on = cut
+    server.redis.publish(f"{LANE}:control", "cancel c1")
+    until(lambda: proxy.cuts == 1)
+    record(client, group.then, "done")
+    assert client.result("default", group.then, timeout_s=10)["input"] == [None]
+
+
+def test_a_job_that_was_taken_away_does_not_leave_its_group(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url)
+    group = client.group("default", [Draft("waiting", 60, id="c1")], Draft("input"))
+    until(lambda: marks() == ["begin"])
+    [run] = server.redis.keys(f"{LANE}:run:*")
+    assert server.redis.lpop(run)
+    server.redis.publish(f"{LANE}:control", "cancel c1")
+    until(lambda: len(marks()) == 2)
+    assert client.call("default", "echo", 1) == 1, "the one slot has settled what was before"
+    assert pending(server, group) == {"c1"}, "whoever has it counts it"
+
+
+def test_a_result_that_its_group_cannot_hold_is_dead_and_says_why(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url)
+    mib = 1024 * 1024
+    after = Draft("mark", "after")
+    drafts = [
+        Draft("large", 9 * mib),
+        Draft("large", 9 * mib, keep_s=60, then=after),
+        Draft("nest", 63),
+        Draft("large", 3),
+    ]
+    group = client.group("default", drafts, Draft("lengths", keep_s=60))
+    found = record(client, group.jobs[1], "dead")
+    assert (found.code, str(9 * mib + 2) in str(found.message)) == ("too_large", True)
+    with pytest.raises(CallFailed, match="too_large"):
+        client.result("default", group.jobs[1])
+    assert record(client, group.jobs[2], "dead").code == "bad_job"
+    until(lambda: pending(server, group) == set(group.jobs[1:3]))
+    assert (server.redis.zcard(f"{LANE}:dead"), marks()) == (2, [])
+    # Somebody who deletes a dead job counts it; the last one ends the group.
+    server.redis.srem(f"{LANE}:group:{group.id}:pending", group.jobs[1])
+    server.redis.zremrangebyrank(f"{LANE}:dead", 0, -1)
+    server.redis.rpush(LANE, json.dumps({"id": group.jobs[2], "action": "echo", "group": f"default:{group.id}"}))
+    record(client, group.then, "done")
+    assert client.result("default", group.then, timeout_s=10) == [9 * mib, None, None, 3]
+
+
+def test_a_result_alone_that_is_larger_than_its_group_may_be(server: Server, client: Client, start: Start) -> None:
+    start(server.url)
+    group = client.group("default", [Draft("large", 17 * 1024 * 1024)], Draft("input"))
+    assert record(client, group.jobs[0], "dead").code == "too_large"
 
 
 # --- typed arguments -----------------------------------------------------------------------------------------------

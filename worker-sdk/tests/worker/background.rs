@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempest_broker::KeeperOptions;
-use tempest_protocol::Envelope;
+use tempest_broker::{Filter, KeeperOptions, Shelf};
+use tempest_protocol::{Code, Envelope};
 use tempest_worker::{Client, Context, Failed, Holds, JobId, Push, Pushed, Record, ResultError, State};
 
 use crate::{
-    cluster::{Cluster, Running, background, no_args},
+    cluster::{Cluster, Running, background, no_args, queue},
     proxy::{Fault, Proxy},
     server::eventually,
 };
@@ -311,6 +311,146 @@ async fn a_group_ends_with_one_more_job_that_gets_all_results_in_their_order() {
     cluster.settled();
     assert_eq!(keys(&cluster, "tempest:{q}:group:*"), Vec::<String>::new(), "nothing of it is left");
     assert_eq!(worker.stop().await.done, 51);
+}
+
+/// A job that waits until it is cancelled.
+async fn endless((): (), context: Context) -> Any {
+    context.cancelled().await;
+    Err(Failed::new("cancelled", "nobody wants it"))
+}
+
+/// A result of so many bytes as JSON.
+async fn large(bytes: usize, _: Context) -> Any {
+    Ok(json!("x".repeat(bytes - 2)))
+}
+
+/// A result nested so deep.
+async fn deep(depth: usize, _: Context) -> Any {
+    Ok((0..depth).fold(Value::Null, |inner, _| json!([inner])))
+}
+
+async fn lengths((): (), context: Context) -> Any {
+    let texts: Vec<Option<String>> = context.input()?.unwrap_or_default();
+    Ok(json!(texts.into_iter().map(|text| text.map(|text| text.len())).collect::<Vec<_>>()))
+}
+
+/// Found by reading: a group waited until it expired for a job that was cancelled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_cancelled_while_it_runs_leaves_its_group() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let cancelled = JobId::new("c").expect("a name");
+    let again = JobId::new("d").expect("a name");
+    let jobs = vec![
+        Push::new("q", "endless", &()).id(cancelled.clone()),
+        Push::new("q", "large", &5),
+        Push::new("q", "endless", &()).id(again.clone()).unique("u", Holds::Running),
+    ];
+    let unique = client.group(jobs.clone(), Push::new("q", "lengths", &())).await;
+    assert!(matches!(&unique, Err(error) if error.code() == Code::BadJob), "{unique:?}");
+    let jobs = [&jobs[..2], &[Push::new("q", "endless", &()).id(again.clone())]].concat();
+    let id = client.group(jobs, Push::new("q", "lengths", &()).keep(HOUR)).await.expect("pushed");
+    let worker = cluster.worker().concurrency(3).on_job("endless", endless).on_job("large", large);
+    let worker = Running::start(worker.on_job("lengths", lengths));
+    for each in [&cancelled, &again] {
+        becomes(&client, each, State::Running).await;
+    }
+    cluster.broker.tell_cancelled(&queue(), &cancelled, None).await.expect("said");
+    eventually("it is out of the group", || {
+        keys(&cluster, "tempest:{q}:job:c").is_empty() && pending(&cluster) == [again.as_str()]
+    });
+    assert_eq!(client.job("q", &id).await.expect("asked"), None, "the other one still runs");
+    cluster.broker.tell_cancelled(&queue(), &again, None).await.expect("said");
+    becomes(&client, &id, State::Done).await;
+    assert_eq!(
+        client.result::<Vec<Option<usize>>>("q", &id, SOON).await.expect("a result"),
+        [None, Some(3), None]
+    );
+    let report = worker.stop().await;
+    assert_eq!((report.done, report.cancelled, report.failed), (2, 2, 0));
+    assert_eq!(keys(&cluster, "tempest:{q}:group:*"), Vec::<String>::new());
+}
+
+/// What refuses that a job leaves its group does not hold the slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_nobody_can_leave_is_left_alone() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let id = JobId::new("c").expect("a name");
+    let jobs = vec![Push::new("q", "endless", &()).id(id.clone())];
+    client.group(jobs, Push::new("q", "lengths", &())).await.expect("pushed");
+    let worker = cluster.worker().concurrency(1).on_job("endless", endless).on_job("double", double);
+    let worker = Running::start(worker);
+    becomes(&client, &id, State::Running).await;
+    let pending = keys(&cluster, "tempest:{q}:group:*:pending").remove(0);
+    cluster.server.run(&["SET", &pending, "oops"]);
+    cluster.broker.tell_cancelled(&queue(), &id, None).await.expect("said");
+    let next = client.push(Push::new("q", "double", &21).keep(HOUR)).await.expect("pushed");
+    assert_eq!(client.result::<u64>("q", &next, SOON).await.expect("a result"), 42);
+    cluster.settled();
+    assert_eq!(worker.stop().await.cancelled, 1);
+}
+
+/// What the one group there is waits for.
+fn pending(cluster: &Cluster) -> Vec<String> {
+    let found = keys(cluster, "tempest:{q}:group:*:pending");
+    let ids = found.iter().flat_map(|key| cluster.server.run(&["SMEMBERS", key]).list());
+    ids.map(|id| String::from_utf8_lossy(&id).into_owned()).collect()
+}
+
+/// Found by reading: up to 10,000 results of any size became one job; and what that could not hold was lost with all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_its_group_cannot_hold_is_dead_and_says_why() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let jobs = vec![
+        Push::new("q", "large", &(9 << 20)),
+        Push::new("q", "large", &(9 << 20)).keep(HOUR).then(Push::new("q", "large", &2)),
+        Push::new("q", "deep", &63),
+        Push::new("q", "large", &7),
+    ];
+    let ids: Vec<_> = ["a", "b", "c", "d"].map(|name| JobId::new(name).expect("a name")).into();
+    let jobs = jobs.into_iter().zip(&ids).map(|(job, id)| job.id(id.clone())).collect();
+    let id = client.group(jobs, Push::new("q", "lengths", &()).keep(HOUR)).await.expect("pushed");
+    let worker = cluster.worker().on_job("large", large).on_job("deep", deep).on_job("lengths", lengths);
+    let worker = Running::start(worker);
+    let dead = becomes(&client, &ids[1], State::Dead).await.failure.expect("why");
+    assert_eq!(dead.code, "too_large", "{}", dead.message);
+    assert!(dead.message.contains("9437184 bytes") && dead.message.contains("16777216"), "{}", dead.message);
+    let kept = client.result::<Value>("q", &ids[1], SOON).await;
+    assert!(matches!(&kept, Err(ResultError::Failed(failure)) if failure.code == "too_large"), "{kept:?}");
+    let nested = becomes(&client, &ids[2], State::Dead).await.failure.expect("why");
+    assert_eq!(nested.code, "bad_job", "{}", nested.message);
+    cluster.settled();
+    let mut waits_for = pending(&cluster);
+    waits_for.sort();
+    assert_eq!(waits_for, ["b", "c"]);
+    assert_eq!(cluster.set("tempest:{q}:dead").len(), 2);
+    assert_eq!(worker.stop().await.done, 3, "nothing came after the one that is dead");
+    // Somebody gives the two up.
+    let all = Filter::default();
+    cluster.broker.discard_all(&queue(), Shelf::Dead, &all).await.expect("removed");
+    let worker = Running::start(cluster.worker().on_job("lengths", lengths));
+    becomes(&client, &id, State::Done).await;
+    assert_eq!(
+        client.result::<Vec<Option<usize>>>("q", &id, SOON).await.expect("a result"),
+        [Some((9 << 20) - 2), None, None, Some(5)]
+    );
+    worker.stop().await;
+}
+
+/// Found by reading: a group of which one job found no room was said to be pushed, and waited until it expired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_of_which_a_job_finds_no_room_is_refused() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let fill = "local jobs = {} for i = 1, 5000 do jobs[i] = 'x' end
+        for i = 1, 2000 do redis.call('RPUSH', KEYS[1], unpack(jobs)) end";
+    cluster.server.run(&["EVAL", fill, "1", "tempest:{other}"]);
+    let jobs = vec![Push::new("q", "double", &1), Push::new("other", "double", &2)];
+    let refused = client.group(jobs, Push::new("q", "sum", &())).await;
+    assert!(matches!(&refused, Err(error) if error.code() == Code::QueueFull), "{refused:?}");
+    assert_eq!(keys(&cluster, "tempest:{q}:group:*"), Vec::<String>::new());
 }
 
 /// Found by review: the memory of what was finished took a new job of an id for a copy of the old one.

@@ -109,8 +109,9 @@ class Client:
         return self._pusher.push_many(queue, drafts)
 
     def group(self, queue: str, drafts: Sequence[Draft], then: Draft) -> Group:
-        """Pushes up to 10,000 jobs, and ``then`` when all of them are done: its ``context.input`` is the list of their
-        results, in this order. A dead job keeps ``then`` waiting, 30 days at most, until somebody has it run again.
+        """Pushes up to 10,000 jobs, and ``then`` when all of them are over: its ``context.input`` is the list of their
+        results, in this order, which have at most 16 MiB together; of a job that somebody has removed it is None. A
+        dead job keeps ``then`` waiting, 30 days at most, until somebody has it run again or deletes it.
 
         Raises what :meth:`push_many` raises; then ``then`` never comes, but jobs may have been pushed.
         """

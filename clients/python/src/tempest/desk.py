@@ -229,7 +229,7 @@ class Desk:
         try:
             settlement = self._endings.done(claimed, job, reply)
         except WireError as error:
-            return self._fail(claimed, job, "bad_job", f"what comes next is no job: {error.detail}", retry=False)
+            return self._fail(claimed, job, "bad_job", f"what comes next cannot be pushed: {error.detail}", retry=False)
         self.report.count("done")
         return settlement
 

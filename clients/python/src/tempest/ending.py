@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import group, scripts
 from .clock import Clock, running_s
-from .errors import WireError
 from .following import Following, following
 from .limits import DEAD_AGE_MS, KEEP_MS, RECORD_AGE_MS
 from .link import Link
@@ -35,7 +34,7 @@ class Endings:
     def done(self, claimed: Claimed, job: Job, reply: bytes) -> Settlement:
         """Of a job whose handler returned. ``reply``: what somebody waits for, or what is kept; empty: nothing.
 
-        Raises :class:`WireError`: what comes next is no job.
+        Raises :class:`WireError`: what comes next is no job, or its group cannot hold its result.
         """
         said = job.background
         if job.reply_to is not None:
@@ -44,8 +43,8 @@ class Endings:
             return self.ack(claimed, job)
         before = self._before(claimed, job)
 
-        def otherwise(why: str) -> Ending | Exchange:
-            return self.bury(claimed, job, "bad_job", f"what comes after it cannot be pushed: {why}")
+        def otherwise(code: str, why: str) -> Ending | Exchange:
+            return self.bury(claimed, job, code, why)
 
         if job.id is None:
             command = ("LREM", claimed.source.run_key, 1, claimed.data)
@@ -56,12 +55,14 @@ class Endings:
         return Ending(claimed.source.run_key, claimed.data, call, before=before, otherwise=otherwise, size=len(reply))
 
     def ack(self, claimed: Claimed, job: Job | None) -> Settlement:
-        """Of a job of which nothing is left."""
+        """Of a job of which nothing is left. One that was cancelled leaves its group then."""
         source = claimed.source
         if job is None or job.id is None or job.reply_to is not None:
             return Ack(source.run_key, claimed.data)
-        if job.background is not None and job.background.unique:
-            return Ending(source.run_key, claimed.data, self._settle(claimed, job, (), lives_ms=0))
+        said = job.background
+        if said is not None and (said.unique or said.group):
+            call, after = self._settle(claimed, job, (), lives_ms=0), self._leaving(job.id, said.group)
+            return Ending(source.run_key, claimed.data, call, after=after)
         record, log_key, _ = self._record(source.queue, job.id)
         has_log = claimed.has_log or job.attempt > 1
         gone, begun_s = (record, log_key) if has_log else (record,), claimed.begun_s or running_s()
@@ -123,20 +124,25 @@ class Endings:
         said, now_ms = job.background, self._clock.stamp_ms()
         next_one = following(job, claimed.result, now_ms, self._keys) if said and said.then else None
         group_name = said.group if said and job.id is not None else None
+        if group_name is not None:
+            group.check_result(claimed.result_json)
         if next_one is None and group_name is None:
             return None
         return lambda link: self._go_on(link, claimed, next_one, group_name)
 
     def _go_on(self, link: Link, claimed: Claimed, next_one: Following | None, group_name: str | None) -> None:
+        """In this order: what the group cannot hold is dead, and a dead job has its chain with it."""
         job, now_ms = claimed.job, self._clock.stamp_ms()
+        if group_name is not None and job is not None:
+            group.count(link, self._keys, group_name, str(job.id), claimed.result_json, now_ms)
         if next_one is not None:
             push_next(link, self._keys, next_one.queue or claimed.source.queue, next_one, now_ms)
-        if group_name is None or job is None:
-            return
-        try:
-            group.count(link, self._keys, group_name, str(job.id), claimed.result_json, now_ms)
-        except WireError as error:
-            log.error("group %s: what comes when it is done is no job: %s", group_name, error)
+
+    def _leaving(self, job_id: str, group_name: str | None) -> Callable[[Link], None] | None:
+        """How a job that is gone leaves its group."""
+        if group_name is None:
+            return None
+        return lambda link: group.leave(link, self._keys, group_name, job_id, self._clock.stamp_ms())
 
 
 def unique_of(job: Job) -> str | None:

@@ -4,20 +4,26 @@ counts its own job."""
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import pushing, scripts
+from . import frame, pushing, scripts
 from .bus import Bus
 from .draft import Draft
-from .errors import Refused
+from .errors import Refused, WireError
 from .following import completing
-from .limits import GROUP_JOBS_MAX, RECORD_AGE_MS
+from .limits import GROUP_JOBS_MAX, GROUP_RESULTS_BYTES_MAX, RECORD_AGE_MS
 from .link import Command, Link
 from .names import Keys, check_name, new_id
 from .pushing import Pusher
 from .scripts import Call
+
+log = logging.getLogger("tempest")
+
+_NO_ROOM = -2
+"""What the script ``count`` gives when a result does not fit."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +79,59 @@ def _write(bus: Bus, group: Group, then: bytes, now_ms: int) -> None:
 def count(link: Link, keys: Keys, group: str, job_id: str, result: bytes, now_ms: int) -> None:
     """Counts a job as done with a result in JSON, and pushes what comes when it was the last one. May be done twice.
 
-    Raises :class:`RedisAway`, :class:`Refused`; :class:`WireError`: what comes is no job.
+    Raises :class:`RedisAway`, :class:`Refused`; :class:`WireError` ``too_large``: with this one the results of the
+    group would have more than they may, and it is not counted.
     """
-    queue, _, name = group.partition(":")
-    three = [keys.group(queue, name), keys.pending(queue, name), keys.results(queue, name)]
-    if _run(link, Call(scripts.COUNT, three, [job_id, result])) != 0:
-        return
+    answer = _NO_ROOM
+    if len(result) <= GROUP_RESULTS_BYTES_MAX:
+        answer = _run(link, Call(scripts.COUNT, _keys(keys, group), [job_id, result, GROUP_RESULTS_BYTES_MAX]))
+    if answer == _NO_ROOM:
+        of = f"group {group}, whose results may have {GROUP_RESULTS_BYTES_MAX} together"
+        raise WireError("too_large", f"its result of {len(result)} bytes does not fit into {of}")
+    if answer == 0:
+        _complete(link, keys, group, now_ms)
+
+
+def leave(link: Link, keys: Keys, group: str, job_id: str, now_ms: int) -> None:
+    """Counts a job that was removed as over, with null among the results, and pushes what comes when it was the last
+    one. To be done after its removal; may be done twice. Raises :class:`RedisAway`, :class:`Refused`."""
+    pending = _keys(keys, group)[1]
+    answers = link.ask_all([("SREM", pending, job_id), ("SCARD", pending)])
+    for answer in answers:
+        if isinstance(answer, Refused):
+            raise answer
+    if answers[1] == 0:
+        _complete(link, keys, group, now_ms)
+
+
+def check_result(result: bytes) -> None:
+    """Raises :class:`WireError` if a result in JSON cannot stand in the job that ends a group."""
+    frame.read(b'{"input":[' + result + b"]}", "input")
+
+
+def _complete(link: Link, keys: Keys, group: str, now_ms: int) -> None:
+    """Pushes what ends a group, unless somebody else is quicker."""
+    queue, three = group.partition(":")[0], _keys(keys, group)
     then, jobs = link.ask("HMGET", three[0], "then", "jobs")
     if then is None or jobs is None:
         return
     results = link.ask("HMGET", three[2], *json.loads(jobs))
-    last = completing(then, results, now_ms, keys).job
+    try:
+        last = completing(then, results, now_ms, keys).job
+    except WireError as error:
+        log.error("group %s: what comes when it is done is no job: %s", group, error)
+        return
     data = last.frame.data if last.frame is not None else then
     fields = ["action", last.action, "lane", last.lane, "queued_at", now_ms]
     to = [keys.lane(queue, last.lane), keys.record(queue, str(last.id))]
     _run(link, Call(scripts.COMPLETE, [*three, *to], [data, RECORD_AGE_MS, *fields]))
     link.ask_all([_known(keys, queue)])
+
+
+def _keys(keys: Keys, group: str) -> list[str]:
+    """Where a group ``<queue>:<group>`` lies: itself, those of its jobs that are not done, their results."""
+    queue, _, name = group.partition(":")
+    return [keys.group(queue, name), keys.pending(queue, name), keys.results(queue, name)]
 
 
 def _known(keys: Keys, queue: str) -> Command:

@@ -30,6 +30,8 @@ LOG_LINE_BYTES_MAX = 4096
 """A line of a job's log, or what it tells of its progress."""
 GROUP_JOBS_MAX = 10_000
 """Jobs in one group."""
+GROUP_RESULTS_BYTES_MAX = 16 * 1024 * 1024
+"""Results of all jobs of one group together, in bytes of JSON."""
 LIMITED_PAUSE_S = 0.1
 """How long a worker waits that found as many jobs running as a limit allows."""
 PUSH_MANY = 128

@@ -6,17 +6,20 @@ were claimed. A settlement whose confirmation was lost is sent again as it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import scripts
 from .clock import running_s
-from .errors import Refused
+from .errors import Refused, WireError
 from .limits import DEAD_JOBS_MAX, SETTLE_BYTES, SHORT_JOB_S
 from .link import Command, Link
 from .outbox import Outbox
 from .scripts import Call
+
+log = logging.getLogger("tempest")
 
 _REFUSALS_MAX = 3
 """How often what comes before the end of a job may be refused."""
@@ -127,15 +130,20 @@ class Ending:
     """The set of dead jobs that it goes to, which must not grow without end."""
     before: Callable[[Link], None] | None = None
     """What must be done before, and may be done twice."""
-    otherwise: Callable[[str], Ending | Exchange] | None = None
-    """What is done instead when that is refused time and again, and why."""
+    otherwise: Callable[[str, str], Ending | Exchange] | None = None
+    """What is done instead when that cannot be done, or is refused time and again; of a code and a message that say
+    why."""
+    after: Callable[[Link], None] | None = None
+    """What must be done after it, and may be done twice: not if the job was taken away."""
     refusals: int = 0
+    is_tried: bool = False
+    """It was sent before, and may have been done."""
     size: int = 0
 
     @property
     def is_alone(self) -> bool:
         """Tells whether it is not settled in one write with others."""
-        return not self.is_over or self.before is not None
+        return not self.is_over or self.before is not None or self.after is not None
 
     @property
     def is_urgent(self) -> bool:
@@ -144,20 +152,46 @@ class Ending:
 
     def carry_out(self, link: Link) -> None:
         """Settles it by itself. Raises :class:`RedisAway` or :class:`Refused`; then it must be tried again."""
-        try:
-            if self.before is not None:
-                self.before(link)
-        except Refused as error:
-            self.refusals += 1
-            if self.otherwise is None or self.refusals < _REFUSALS_MAX or error.word in _PASSING:
-                raise
-            self.otherwise(str(error)).carry_out(link)
+        instead = self._prepare(link)
+        if instead is not None:
+            instead.carry_out(link)
             return
+        was_tried, self.is_tried = self.is_tried, True
         answer = scripts.run(link, [self.call])[0]
         if isinstance(answer, Refused):
             raise answer
         if self.dead_key is not None:
             link.ask_all([("ZREMRANGEBYRANK", self.dead_key, 0, -DEAD_JOBS_MAX - 1)])
+        if self.after is not None and (answer == 1 or was_tried):
+            self._follow_up(self.after, link)
+
+    def _prepare(self, link: Link) -> Ending | Exchange | None:
+        """Does what must be done before. Gives what is done instead if that is impossible."""
+        try:
+            if self.before is not None:
+                self.before(link)
+        except WireError as error:
+            if self.otherwise is None:
+                raise
+            return self.otherwise(error.code, error.detail)
+        except Refused as error:
+            if self.otherwise is None or not self._is_final(error):
+                raise
+            return self.otherwise("bad_job", f"what comes after it cannot be pushed: {error}")
+        return None
+
+    def _follow_up(self, after: Callable[[Link], None], link: Link) -> None:
+        try:
+            after(link)
+        except Refused as error:
+            if not self._is_final(error):
+                raise
+            log.warning("a cancelled job is not counted in its group, which waits until it expires: %s", error)
+
+    def _is_final(self, error: Refused) -> bool:
+        """Tells whether it was refused so often that it is not tried again."""
+        self.refusals += 1
+        return self.refusals >= _REFUSALS_MAX and error.word not in _PASSING
 
 
 Settlement = Ack | Exchange | Ending
