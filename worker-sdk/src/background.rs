@@ -1,12 +1,13 @@
 //! What is done for a job that nobody waits for, beside running it: its record, its result, what comes after it (SPEC
 //! "Background jobs").
 
+use bytes::Bytes;
 use tempest_broker::{Began, Broker, End, Error, NewJob, Pushed, RunList};
 use tempest_protocol::{
-    Code, Content, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following, for_group,
-    limits,
+    Code, Content, Failure, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following,
+    for_group, limits,
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{Failed, running::Since, settling::Settling, shared::Shared};
 
@@ -29,7 +30,7 @@ pub(crate) async fn begin(shared: &Shared, run: &RunList, job: &Job, since: &Sin
 
 /// How a job ends that is done.
 ///
-/// Errors: what comes after it is no job; its group cannot hold its result.
+/// Errors: what comes after it is no job; its result is too large to be kept or handed on, or none for its group.
 pub(crate) fn done(shared: &Shared, job: &Job, since: &Since, content: Content) -> Result<Settling, Failed> {
     let (timing, done_at_ms) = (since.timing(), shared.broker.now_ms());
     let result = match &content {
@@ -38,30 +39,43 @@ pub(crate) fn done(shared: &Shared, job: &Job, since: &Since, content: Content) 
     };
     let next = following(job, &result, done_at_ms, shared.broker.keys());
     let next = next.map_err(|error| Failed::coded(Code::BadJob, format!("then: {}", error.detail())))?;
+    if next.is_some() {
+        fits(result.bytes().len())?;
+    }
     let after = After::of(job, next, &result)?;
-    let end = End::Done { reply: kept(job, content, Some(timing)), done_at_ms, work_us: timing.work_us };
+    let end = End::Done { reply: kept(job, content, timing)?, done_at_ms, work_us: timing.work_us };
     Ok(Settling::End { job: Box::new(job.clone()), end, after })
 }
 
 /// What is kept of a job for whoever waits for its result.
-pub(crate) fn kept(job: &Job, content: Content, timing: Option<Timing>) -> Option<bytes::Bytes> {
+///
+/// Errors: `too_large`, `bad_reply`: it cannot be kept.
+fn kept(job: &Job, content: Content, timing: Timing) -> Result<Option<Bytes>, Failed> {
+    let Some(reply) = keeping(job, content) else { return Ok(None) };
+    let reply = reply.timed(timing).encode(job.encoding());
+    let reply = reply.map_err(|error| Failed::coded(Code::BadReply, error.to_string()))?;
+    fits(reply.len())?;
+    Ok(Some(reply))
+}
+
+/// What is kept of a job that is given up.
+pub(crate) fn kept_failure(job: &Job, failure: Failure) -> Option<Bytes> {
+    keeping(job, Content::Error(failure))?.encode(job.encoding()).ok()
+}
+
+/// None: the job keeps nothing.
+fn keeping(job: &Job, content: Content) -> Option<Reply> {
     job.envelope.background.as_ref().filter(|background| background.keep_ms > 0)?;
-    let reply = Reply::last(job.envelope.id.clone()?, job.envelope.attempt, content);
-    let reply = match timing {
-        Some(timing) => reply.timed(timing),
-        None => reply,
-    };
-    match reply.encode(job.encoding()) {
-        Ok(reply) if reply.len() <= limits::REPLY_BYTES_MAX => Some(reply),
-        Ok(reply) => {
-            warn!(id = %job.envelope.id.as_ref()?, bytes = reply.len(), "a result is too large to be kept");
-            None
-        }
-        Err(error) => {
-            warn!(id = %job.envelope.id.as_ref()?, %error, "a result cannot be kept");
-            None
-        }
+    Some(Reply::last(job.envelope.id.clone()?, job.envelope.attempt, content))
+}
+
+/// Errors: `too_large`: nobody keeps so much, or hands it on.
+fn fits(bytes: usize) -> Result<(), Failed> {
+    if bytes <= limits::REPLY_BYTES_MAX {
+        return Ok(());
     }
+    let detail = format!("a result of {bytes} bytes; {} are allowed", limits::REPLY_BYTES_MAX);
+    Err(Failed::coded(Code::TooLarge, detail))
 }
 
 /// What is to be done before a job that is done may leave its run list. Doing it twice is harmless.

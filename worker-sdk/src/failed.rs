@@ -31,8 +31,9 @@ impl Failed {
 
     /// Whether it fails the same way however often it is tried.
     pub(crate) fn is_final(&self) -> bool {
-        let known = self.code.parse();
-        matches!(known, Ok(Code::NoHandler | Code::BadJob | Code::BadHttp | Code::BadBody | Code::Expired))
+        let Ok(code) = self.code.parse() else { return false };
+        let is_bad = matches!(code, Code::BadJob | Code::BadHttp | Code::BadBody | Code::BadReply);
+        is_bad || matches!(code, Code::NoHandler | Code::TooLarge | Code::Expired)
     }
 
     /// The code word.

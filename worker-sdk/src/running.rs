@@ -121,7 +121,7 @@ fn expired(shared: &Shared, job: &Job) -> (Ending, Settling) {
 fn bury(shared: &Shared, job: &Job, failed: Failed) -> Settling {
     let (died_ms, failure) = (shared.broker.now_ms(), Failure::from(failed));
     let member = dead::dead(job, &failure, died_ms);
-    let reply = background::kept(job, Content::Error(failure), None);
+    let reply = background::kept_failure(job, failure);
     Settling::background(job, End::Dead { member, reply, died_ms })
 }
 

@@ -55,7 +55,7 @@ impl Settling {
         warn!(?id, %action, code = failure.code, why = failure.message, "a job that ended well goes to dead");
         let died_ms = broker.now_ms();
         let member = dead::dead(job, &failure, died_ms);
-        let reply = background::kept(job, Content::Error(failure), None);
+        let reply = background::kept_failure(job, failure);
         Some(Self::background(job, End::Dead { member, reply, died_ms }))
     }
 

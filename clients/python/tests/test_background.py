@@ -466,6 +466,22 @@ def test_a_result_alone_that_is_larger_than_its_group_may_be(server: Server, cli
     assert record(client, group.jobs[0], "dead").code == "too_large"
 
 
+def test_a_result_too_large_to_be_kept_or_handed_on_is_dead_at_once_and_says_why(
+    server: Server, client: Client, start: Start, marks: Marks
+) -> None:
+    start(server.url)
+    size = 17 * 1024 * 1024
+    kept = client.push("default", "large", size, keep_s=60)
+    handed_on = client.push("default", "large", size, then=Draft("mark", "after"))
+    for job_id in (kept, handed_on):
+        found = record(client, job_id, "dead")
+        assert (found.code, found.attempt) == ("too_large", 1)
+        assert "16777216 are allowed" in str(found.message)
+    with pytest.raises(CallFailed, match="too_large"):
+        client.result("default", kept)
+    assert marks() == []
+
+
 # --- typed arguments -----------------------------------------------------------------------------------------------
 
 

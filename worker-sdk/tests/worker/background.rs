@@ -439,6 +439,35 @@ async fn a_result_that_its_group_cannot_hold_is_dead_and_says_why() {
     worker.stop().await;
 }
 
+/// Found by reading: a result that was too large to be kept was dropped, and the job said to be done; one that went on was
+/// not bound at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_too_large_to_be_kept_or_handed_on_is_dead_at_once_and_says_why() {
+    let cluster = Cluster::start().await;
+    let client = client(&cluster);
+    let large_job = || Push::new("q", "large", &(17 << 20));
+    let kept = client.push(large_job().keep(HOUR)).await.expect("pushed");
+    let handed_on = client.push(large_job().then(Push::new("q", "large", &2))).await.expect("pushed");
+    let nobodys = client.push(large_job()).await.expect("pushed");
+    let worker = Running::start(cluster.worker().on_job("large", large));
+    for id in [&kept, &handed_on] {
+        let dead = becomes(&client, id, State::Dead).await;
+        let why = dead.failure.expect("why");
+        assert_eq!((why.code.as_str(), dead.attempt), ("too_large", Some(1)), "{}", why.message);
+        assert!(why.message.contains("16777216 are allowed"), "{}", why.message);
+    }
+    let result = client.result::<Value>("q", &kept, SOON).await;
+    assert!(
+        matches!(&result, Err(ResultError::Failed(failure)) if failure.code == "too_large"),
+        "{result:?}"
+    );
+    eventually("what nobody wants is done", || {
+        !keys(&cluster, "tempest:{q}:job:*").iter().any(|key| key.ends_with(nobodys.as_str()))
+    });
+    let report = worker.stop().await;
+    assert_eq!((report.done, report.failed), (1, 2));
+}
+
 /// Found by reading: a group of which one job found no room was said to be pushed, and waited until it expired.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_of_which_a_job_finds_no_room_is_refused() {

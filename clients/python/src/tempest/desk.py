@@ -257,9 +257,11 @@ class Desk:
         if context.overran:
             span.failed("timeout")
             return b"", "timeout"
-        if len(reply) > REPLY_BYTES_MAX:
+        size = max(len(reply), len(claimed.result))
+        if size > REPLY_BYTES_MAX:
             span.failed("too_large")
-            log.error("action %s, job %s: a reply of %d bytes is too large", job.action, job.id, len(reply))
+            claimed.cause = f"a result of {size} bytes; {REPLY_BYTES_MAX} are allowed"
+            log.error("action %s, job %s: %s", job.action, job.id, claimed.cause)
             return b"", "too_large"
         return reply, None
 
