@@ -79,7 +79,9 @@ impl Background {
 }
 
 impl Background {
-    /// Writes the fields that say something, in the order of the SPEC.
+    /// Writes the fields that say something, in the order of the SPEC. Out of the way of all the jobs that have none.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn write(&self, map: &mut MapWriter<'_>) {
         map.integer_if("keep", (self.keep_ms != 0).then_some(self.keep_ms));
         map.text_if("unique", self.unique.as_ref().map(Tag::as_str));

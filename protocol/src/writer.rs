@@ -196,17 +196,25 @@ pub(crate) fn put_name(out: &mut Vec<u8>, encoding: Encoding, name: &str) {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn put_text(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
-        Encoding::Json if json::is_plain(text.as_bytes()) => put_quoted(out, text.as_bytes()),
-        Encoding::Json => serde_json::to_writer(out, text).expect(INFALLIBLE),
+        Encoding::Json => put_json_text(out, text),
         Encoding::MsgPack => put_counted(out, text.as_bytes()),
     }
 }
 
-/// ASCII that has nothing to escape.
 #[inline]
+fn put_json_text(out: &mut Vec<u8>, text: &str) {
+    if json::is_plain(text.as_bytes()) {
+        put_quoted(out, text.as_bytes());
+    } else {
+        serde_json::to_writer(out, text).expect(INFALLIBLE);
+    }
+}
+
+/// ASCII that has nothing to escape.
+#[inline(always)]
 fn put_ascii(out: &mut Vec<u8>, encoding: Encoding, text: &[u8]) {
     match encoding {
         Encoding::Json => put_quoted(out, text),
@@ -214,16 +222,20 @@ fn put_ascii(out: &mut Vec<u8>, encoding: Encoding, text: &[u8]) {
     }
 }
 
-/// Text in MessagePack. Most are short: their marker says how long they are.
-#[inline]
+/// Text in MessagePack. Most are short: a byte or two say how long they are.
+#[inline(always)]
 fn put_counted(out: &mut Vec<u8>, text: &[u8]) {
     match u8::try_from(text.len()) {
         Ok(length @ ..32) => out.push(0xa0 | length),
-        _ => {
-            mp::write_str_len(out, u32::try_from(text.len()).unwrap_or(u32::MAX)).map(drop).expect(INFALLIBLE)
-        }
+        Ok(length) => out.extend_from_slice(&[0xd9, length]),
+        Err(_) => put_length(out, text.len()),
     }
     out.extend_from_slice(text);
+}
+
+#[inline(never)]
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    mp::write_str_len(out, u32::try_from(length).unwrap_or(u32::MAX)).map(drop).expect(INFALLIBLE);
 }
 
 #[inline]
@@ -240,6 +252,21 @@ pub(crate) fn put_integer(out: &mut Vec<u8>, encoding: Encoding, integer: u64) {
         Encoding::Json => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
         Encoding::MsgPack => {
             mp::write_uint(out, integer).expect(INFALLIBLE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_in_messagepack_is_counted_with_as_few_bytes_as_may_be() {
+        for length in [0, 1, 31, 32, 255, 256, 65_535, 65_536] {
+            let (text, mut ours, mut known) = ("x".repeat(length), Vec::new(), Vec::new());
+            put_text(&mut ours, Encoding::MsgPack, &text);
+            mp::write_str(&mut known, &text).expect("a Vec takes every byte");
+            assert!(ours == known, "{length}");
         }
     }
 }
