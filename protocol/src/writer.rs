@@ -25,6 +25,7 @@ impl<'a> MapWriter<'a> {
         Self { out, encoding, begin, fields: 0 }
     }
 
+    #[inline(always)]
     pub(crate) fn end(self) {
         match self.encoding {
             Encoding::Json => self.out.push(b'}'),
@@ -87,7 +88,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A value that stands in this map's encoding already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn raw(&mut self, name: &'static str, value: &Raw) {
         debug_assert_eq!(value.encoding(), self.encoding, "translated by the caller");
         self.key(name);
@@ -246,7 +247,7 @@ fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn put_integer(out: &mut Vec<u8>, encoding: Encoding, integer: u64) {
     match encoding {
         Encoding::Json => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
