@@ -1,5 +1,6 @@
 """Brings a fault about under load, and judges what everybody was told of it."""
 
+import math
 import re
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ class Case:
         until("the stand is well", self._is_well)
         self.leases, self.log_sizes = stand.leases(), stand.log_sizes()
         self.metrics, self.connects = stand.metrics(), load.stream.connects
+        self.normal = math.inf
+        """When all was well again."""
 
     def run(self):
         """Begins and ends the fault, and says in a few words how it went. Raises ``AssertionError``."""
@@ -95,9 +98,8 @@ class Case:
         return [asked for asked in over if asked.status is None or asked.begun + asked.took_s > self.begun]
 
     def _hurt(self):
-        """The requests that met it and were not answered."""
-        ended = (asked for asked in list(self.load.asked) if asked.status is not None and asked.status != 200)
-        return [asked for asked in ended if asked.begun + asked.took_s > self.begun]
+        """Those of them that have ended and were not answered."""
+        return [asked for asked in self._hit() if asked.status not in (None, 200)]
 
     def _told(self):
         counts = Counter(asked.told for asked in self._hit())

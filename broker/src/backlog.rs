@@ -31,7 +31,7 @@ pub struct NewJob {
 impl NewJob {
     /// Of a frame and its envelope; none if it has no id, or if somebody waits for it.
     pub fn new(envelope: &Envelope, frame: Bytes, due_ms: Option<u64>) -> Option<Self> {
-        let id = envelope.id.clone().filter(|_| envelope.reply_to.is_none())?;
+        let id = envelope.record_id()?.clone();
         Some(Self { id, action: envelope.action.clone(), lane: envelope.lane, due_ms, frame })
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use redis::Cmd;
-use tempest_protocol::{Failure, Job, JobId, Lane, Tag, WorkerId, limits};
+use tempest_protocol::{Failure, Job, JobId, Keys, Lane, Tag, limits};
 
 use crate::{
     Acked, Broker, Error, State,
@@ -12,15 +12,6 @@ use crate::{
     script::Run,
     settle::remove,
 };
-
-/// Who runs a job, and since when.
-#[derive(Clone, Copy, Debug)]
-pub struct Began<'a> {
-    /// The worker.
-    pub worker: &'a WorkerId,
-    /// Milliseconds of Redis time.
-    pub since_ms: u64,
-}
 
 /// What a background job leaves behind of which nothing is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,16 +172,17 @@ impl Broker {
         [remove(run, frame), forget]
     }
 
-    /// Says in the record of a background job that a worker runs it, and lets go the unique key of one that holds it
-    /// until then. False: it was taken away meanwhile.
+    /// Says in the record of a background job that the worker of this run list runs it, since when in milliseconds of
+    /// Redis time, and lets go the unique key of one that holds it until then. False: it was taken away meanwhile.
     ///
     /// Errors: Redis is away or refuses.
-    pub async fn begin(&self, run: &RunList, job: &Job, began: &Began<'_>) -> Result<bool, Error> {
+    pub async fn begin(&self, run: &RunList, job: &Job, since_ms: u64) -> Result<bool, Error> {
         let Some(id) = &job.envelope.id else { return Ok(true) };
+        let Some(worker) = Keys::worker_of(run.slot()) else { return Ok(false) };
         let record = self.keys().record(run.queue(), id);
         let lets_go = job.envelope.unique_at_start();
         let unique = lets_go.map(|key| self.keys().unique(run.queue(), key));
-        let (age, since) = (millis(limits::RECORD_AGE_MAX).to_string(), began.since_ms.to_string());
+        let (age, since) = (millis(limits::RECORD_AGE_MAX).to_string(), since_ms.to_string());
         let attempt = job.envelope.attempt.to_string();
         let run = Run {
             keys: &[run.key(), &record, unique.as_deref().unwrap_or(&record)],
@@ -199,7 +191,7 @@ impl Broker {
                 age.as_bytes(),
                 lets_go.map_or("", |_| id.as_str()).as_bytes(),
                 b"worker",
-                began.worker.as_str().as_bytes(),
+                worker.as_str().as_bytes(),
                 b"since",
                 since.as_bytes(),
                 b"attempt",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use redis::{cmd, pipe};
-use tempest_protocol::{Code, Error as WireError, Group, Job, JobId, Queue, Raw, completing, limits};
+use tempest_protocol::{Code, Error as WireError, Group, Job, JobId, Keys, Queue, Raw, completing, limits};
 use tracing::warn;
 
 use crate::{Broker, Error, claim::next, clock::millis, record, script::Run};
@@ -33,7 +33,7 @@ impl Broker {
         }
         let ids: Vec<_> = jobs.iter().map(JobId::as_str).collect();
         let listed = serde_json::to_string(&ids).unwrap_or_default();
-        let (hash, pending) = (self.keys().group(queue, group), self.keys().pending(queue, group));
+        let [hash, pending, _] = keys_of(self.keys(), queue, group);
         let (age, now_ms) = (millis(limits::RECORD_AGE_MAX), self.now_ms());
         let mut commands = pipe();
         commands.cmd("HSET").arg(&hash).arg("then").arg(then.as_ref());
@@ -48,7 +48,7 @@ impl Broker {
     ///
     /// Errors: Redis is away or refuses.
     pub async fn forget_group(&self, queue: &Queue, group: &Group) -> Result<(), Error> {
-        let (hash, pending) = (self.keys().group(queue, group), self.keys().pending(queue, group));
+        let [hash, pending, _] = keys_of(self.keys(), queue, group);
         self.link().ask::<u64>(cmd("UNLINK").arg(hash).arg(pending)).await.map(drop)
     }
 
@@ -66,9 +66,7 @@ impl Broker {
         if result.bytes().len() > limits::GROUP_RESULTS_BYTES_MAX {
             return Err(no_room(queue, group, result).into());
         }
-        let keys = self.keys();
-        let (hash, pending, results) =
-            (keys.group(queue, group), keys.pending(queue, group), keys.results(queue, group));
+        let [hash, pending, results] = keys_of(self.keys(), queue, group);
         let bytes_max = limits::GROUP_RESULTS_BYTES_MAX.to_string();
         let run = Run {
             keys: &[&hash, &pending, &results],
@@ -129,8 +127,7 @@ impl Broker {
 
     async fn complete(&self, queue: &Queue, group: &Group) -> Result<(), Error> {
         let keys = self.keys();
-        let (hash, pending, results) =
-            (keys.group(queue, group), keys.pending(queue, group), keys.results(queue, group));
+        let [hash, pending, results] = keys_of(keys, queue, group);
         let about: (Option<Vec<u8>>, Option<String>) =
             self.link().ask(cmd("HMGET").arg(&hash).arg("then").arg("jobs")).await?;
         // Somebody else was quicker.
@@ -152,6 +149,11 @@ impl Broker {
         let run = Run { keys: &[&hash, &pending, &results, &lane, &record], args: &args };
         self.scripts().complete.run(self, &run).await.map(drop)
     }
+}
+
+/// Where a group lies: itself, the ids of its jobs that are not done, their results.
+fn keys_of(keys: &Keys, queue: &Queue, group: &Group) -> [String; 3] {
+    [keys.group(queue, group), keys.pending(queue, group), keys.results(queue, group)]
 }
 
 /// Why a result is not counted.

@@ -55,7 +55,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use backlog::{NewJob, Pushed, PushedUnique};
 pub use claim::{ClaimId, ClaimLink, Lookout, Odd, RunList};
 pub use control::{Control, Controls};
-pub use end::{Began, End, Traces};
+pub use end::{End, Traces};
 pub use error::{Error, Trouble};
 pub use fault::Faults;
 pub use gather::Pushing;

@@ -36,10 +36,20 @@ pub enum Whereabouts {
     Dead,
 }
 
+impl Whereabouts {
+    /// The lane in which it waits, or to which it returns; none: it does not wait.
+    pub fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::Waiting(lane) | Self::SetAside { lane, .. } => Some(*lane),
+            Self::Held(_) | Self::Later | Self::Dead => None,
+        }
+    }
+}
+
 impl Broker {
     /// Where the job of this id is in a queue, and the job: first of what waits in these lanes, then what is set aside and
-    /// returns to them, then what is held, then `later`, then `dead`. Of several with one id it is the newest of its place. Of each place the newest 102,400 jobs
-    /// are looked at, 64 in one question.
+    /// returns to them, then what is held, then `later`, then `dead`. Of several with one id it is the newest of its
+    /// place. Of each place the newest 102,400 jobs are looked at, 64 in one question.
     ///
     /// Errors: Redis is away or refuses.
     pub async fn find(

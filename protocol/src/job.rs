@@ -120,10 +120,15 @@ impl Envelope {
         background.unique.as_ref().filter(|_| background.unique_while != Holds::Time)
     }
 
+    /// The id its record has; none: it has no record, for somebody waits for it, or it has no id.
+    pub fn record_id(&self) -> Option<&JobId> {
+        self.id.as_ref().filter(|_| self.reply_to.is_none())
+    }
+
     /// The group that waits for it, and the queue that lies in: of a background job with an id.
     pub fn member_of(&self) -> Option<&(Queue, Group)> {
-        let background = self.background.as_ref().filter(|_| self.id.is_some() && self.reply_to.is_none())?;
-        background.group.as_ref()
+        self.record_id()?;
+        self.background.as_ref()?.group.as_ref()
     }
 
     /// Whether its deadline has passed at `now_ms` in Redis time.

@@ -2,10 +2,10 @@
 //! "Background jobs").
 
 use bytes::Bytes;
-use tempest_broker::{Began, Broker, End, Error, NewJob, Pushed, RunList};
+use tempest_broker::{Broker, End, Error, NewJob, Pushed, RunList};
 use tempest_protocol::{
-    Code, Content, Failure, Following, Group, Job, JobId, Keys, Queue, Raw, Reply, Timing, following,
-    for_group, limits,
+    Code, Content, Failure, Following, Group, Job, JobId, Queue, Raw, Reply, Timing, following, for_group,
+    limits,
 };
 use tracing::debug;
 
@@ -13,7 +13,7 @@ use crate::{Failed, running::Since, settling::Settling, shared::Shared};
 
 /// Says in the record of a job that it runs, when it has run for a moment: most are over before that.
 pub(crate) async fn begin_soon(shared: &Shared, run: &RunList, job: &Job, since: &Since) {
-    if job.envelope.reply_to.is_none() && job.envelope.id.is_some() {
+    if job.envelope.record_id().is_some() {
         tokio::time::sleep(limits::TELL_RUNNING).await;
         begin(shared, run, job, since).await;
     }
@@ -21,9 +21,7 @@ pub(crate) async fn begin_soon(shared: &Shared, run: &RunList, job: &Job, since:
 
 /// Says it now. That it could not be said harms nobody.
 pub(crate) async fn begin(shared: &Shared, run: &RunList, job: &Job, since: &Since) {
-    let Some(worker) = Keys::worker_of(run.slot()) else { return };
-    let began = Began { worker: &worker, since_ms: since.claimed_at_ms() };
-    if let Err(error) = shared.broker.begin(run, job, &began).await {
+    if let Err(error) = shared.broker.begin(run, job, since.claimed_at_ms()).await {
         debug!(%error, "the record of a job does not say that it runs");
     }
 }

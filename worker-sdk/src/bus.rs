@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tempest_broker::{Began, Broker, Error, RunList};
-use tempest_protocol::{Job, JobId, Keys, Queue, Topic};
+use tempest_broker::{Broker, Error, RunList};
+use tempest_protocol::{Job, JobId, Queue, Topic};
 
 use crate::{Push, push::push, testing::Books};
 
@@ -51,10 +51,7 @@ impl Bus {
     pub(crate) async fn progress(&self, job: &Job, id: &JobId, json: &str) -> Result<(), Error> {
         match self {
             Self::Redis { run, broker, .. } => {
-                if !broker.tell_progress(run.queue(), id, json).await? && self.begin(job).await? {
-                    broker.tell_progress(run.queue(), id, json).await?;
-                }
-                Ok(())
+                self.write(job, || broker.tell_progress(run.queue(), id, json)).await
             }
             Self::Test { books, .. } => books.write(id, json),
         }
@@ -63,19 +60,21 @@ impl Bus {
     pub(crate) async fn log(&self, job: &Job, id: &JobId, line: &str) -> Result<(), Error> {
         match self {
             Self::Redis { run, broker, .. } => {
-                if !broker.write_log(run.queue(), id, line).await? && self.begin(job).await? {
-                    broker.write_log(run.queue(), id, line).await?;
-                }
-                Ok(())
+                self.write(job, || broker.write_log(run.queue(), id, line)).await
             }
             Self::Test { books, .. } => books.write(id, line),
         }
     }
 
-    /// A job that was pushed without a record gets one when it has something to say. False: it does not run here any more.
-    async fn begin(&self, job: &Job) -> Result<bool, Error> {
-        let Self::Redis { run, broker, since_ms } = self else { return Ok(false) };
-        let Some(worker) = Keys::worker_of(run.slot()) else { return Ok(false) };
-        broker.begin(run, job, &Began { worker: &worker, since_ms: *since_ms }).await
+    /// A job that was pushed without a record gets one when it has something to say; unless it does not run here any more.
+    async fn write<F>(&self, job: &Job, write: impl Fn() -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        let Self::Redis { run, broker, since_ms } = self else { return Ok(()) };
+        if !write().await? && broker.begin(run, job, *since_ms).await? {
+            write().await?;
+        }
+        Ok(())
     }
 }

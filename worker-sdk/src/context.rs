@@ -153,7 +153,7 @@ impl Context {
     ///
     /// Errors: `bad_job`: too long; Redis is away.
     pub async fn progress(&self, progress: &impl Serialize) -> Result<(), tempest_broker::Error> {
-        let Some(id) = self.recorded() else { return Ok(()) };
+        let Some(id) = self.envelope().record_id() else { return Ok(()) };
         let json = Raw::encode(Encoding::Json, progress)?;
         let json = std::str::from_utf8(json.bytes()).unwrap_or("null");
         self.inner.bus.progress(self.job(), id, json).await
@@ -163,7 +163,7 @@ impl Context {
     ///
     /// Errors: `bad_job`: too long; Redis is away.
     pub async fn log(&self, line: impl AsRef<str>) -> Result<(), tempest_broker::Error> {
-        let Some(id) = self.recorded() else { return Ok(()) };
+        let Some(id) = self.envelope().record_id() else { return Ok(()) };
         self.inner.has_log.store(true, Ordering::Relaxed);
         self.inner.bus.log(self.job(), id, line.as_ref()).await
     }
@@ -171,11 +171,6 @@ impl Context {
     /// Whether it wrote lines into its log.
     pub(crate) fn has_log(&self) -> bool {
         self.inner.has_log.load(Ordering::Relaxed)
-    }
-
-    /// The id, if the job has a record.
-    fn recorded(&self) -> Option<&JobId> {
-        self.id().filter(|_| self.envelope().reply_to.is_none())
     }
 
     /// The bus itself, for what this type does not offer; none in a [`Harness`](crate::testing::Harness).

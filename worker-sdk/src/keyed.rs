@@ -13,10 +13,9 @@ const TRIES: u32 = 5;
 
 /// Asks until it is known whether a claimed job may run. False: it lies in the run list no more.
 pub(crate) async fn admit(shared: &Shared, held: &Held, job: &Job, key: &Tag) -> bool {
-    let id = job.envelope.id.as_ref().filter(|_| job.envelope.reply_to.is_none());
     let mut failures = 0;
     loop {
-        match shared.broker.admit(&held.run, &held.frame, key, id).await {
+        match shared.broker.admit(&held.run, &held.frame, key, job.envelope.record_id()).await {
             Ok(admitted) => return admitted == Admitted::Runs,
             Err(error) => pause(&error, &mut failures).await,
         }

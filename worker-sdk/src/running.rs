@@ -281,7 +281,7 @@ fn fail(shared: &Shared, job: &Job, since: &Since, failed: Failed) -> Settling {
 fn cut_short(shared: &Shared, job: &Job, since: &Since) -> Settling {
     let envelope = &job.envelope;
     if envelope.attempt < envelope.attempts_max() {
-        let id = envelope.id.clone().filter(|_| envelope.reply_to.is_none());
+        let id = envelope.record_id().cloned();
         return Settling::Restart { member: dead::later(job), lane: envelope.lane, id };
     }
     let failed = Failed::coded(Code::WorkerLost, "the worker was stopped before the job was done");

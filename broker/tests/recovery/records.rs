@@ -70,8 +70,7 @@ async fn who_lost_its_job_neither_ends_it_nor_says_that_it_runs() {
     server.run(&["RPUSH", "tempest:{q}", frame]);
     server.cli("HSET tempest:{q}:job:j state waiting");
     let run = broker.run_list_of(&queue(), "w.0");
-    let began = tempest_broker::Began { worker: &"w".parse().expect("a name"), since_ms: 1 };
-    assert!(!broker.begin(&run, &decoded(frame), &began).await.expect("asked"));
+    assert!(!broker.begin(&run, &decoded(frame), 1).await.expect("asked"));
     let end = End::Done { reply: Some(Bytes::from_static(b"{}")), done_at_ms: 1, work_us: None };
     let acked = broker.end(&run, &decoded(frame), &end).await.expect("asked");
     assert_eq!(acked, tempest_broker::Acked::TakenAway);

@@ -96,8 +96,7 @@ impl Search<'_> {
             let sighting = self.broker.sight(&queue, &self.args.id).await?;
             self.has_record |= sighting.is_some();
             match sighting.and_then(|sighting| sighting.seen) {
-                Some((Whereabouts::Waiting(lane) | Whereabouts::SetAside { lane, .. }, _))
-                    if !self.is_meant(lane) => {}
+                Some((place, _)) if place.lane().is_some_and(|lane| !self.is_meant(lane)) => {}
                 Some((place, job)) => return Ok(Some((queue, place, job))),
                 None => {}
             }
@@ -183,18 +182,16 @@ impl Ended {
     }
 
     fn to_json(&self) -> Value {
-        let (state, lane, worker) = match &self.place {
-            Whereabouts::Waiting(lane) | Whereabouts::SetAside { lane, .. } => {
-                ("waiting", Some(lane.as_str()), None)
-            }
-            Whereabouts::Held(worker) => ("running", None, Some(worker.as_str())),
-            Whereabouts::Later => ("later", None, None),
-            Whereabouts::Dead => ("dead", None, None),
+        let (state, worker) = match &self.place {
+            Whereabouts::Waiting(_) | Whereabouts::SetAside { .. } => ("waiting", None),
+            Whereabouts::Held(worker) => ("running", Some(worker.as_str())),
+            Whereabouts::Later => ("later", None),
+            Whereabouts::Dead => ("dead", None),
         };
         json!({
             "state": state,
             "queue": self.queue.as_str(),
-            "lane": lane,
+            "lane": self.place.lane().map(Lane::as_str),
             "worker": worker,
             "removed": !matches!(self.place, Whereabouts::Held(_) | Whereabouts::Dead),
             "ended_after_ms": self.after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
